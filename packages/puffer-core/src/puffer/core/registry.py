@@ -1,0 +1,128 @@
+"""Environments by name: distributions offer families through the entry-point group `puffer.envs`.
+
+A distribution registers one family in its pyproject.toml:
+
+    [project.entry-points."puffer.envs"]
+    maze = "puffer_maze:family"
+
+where `puffer_maze.family` is an `EnvFamily`. From then on `puffer-train --env NAME` finds its ids.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.metadata
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from puffer.core.errors import MissingPackageError, PufferError, UnknownEnvError, near
+
+GROUP = "puffer.envs"
+
+# Where a name belongs whose package is absent: how it begins, or what it is -> the remedy.
+_KNOWN_PREFIXES = {
+    "puffer_": 'pip install "puffer-train[ocean]"',
+}
+_KNOWN_IDS = {
+    name: 'pip install "puffer-train[classic-control]"'
+    for name in ("CartPole-v1", "Acrobot-v1", "Pendulum-v1")
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Option:
+    """One keyword argument of an environment's creator; its type is that of the default."""
+
+    name: str
+    default: bool | int | float | str
+    help: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EnvSpec:
+    """What a name stands for.
+
+    Attributes:
+        name: the full id.
+        creator: called with the options as keywords (and `buf` where it takes it), returns an env.
+        options: the keywords that users may set.
+        settings: training settings as the TOML has them: tables `train`, `vec`, `env`, `policy`.
+        policy: `module:Class` of the policy made for this environment, or None for the default.
+        baseline: a checkpoint that ships with the environment, or None.
+        help: one line on what it is.
+    """
+
+    name: str
+    creator: Callable[..., Any]
+    options: tuple[Option, ...] = ()
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    policy: str | None = None
+    baseline: str | None = None
+    help: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EnvFamily:
+    """The environments of one distribution.
+
+    Attributes:
+        ids: every name that the family can list.
+        load: given one of its ids, returns the spec; import the heavy parts here.
+        aliases: short name -> id.
+    """
+
+    ids: tuple[str, ...]
+    load: Callable[[str], EnvSpec]
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@functools.cache
+def families() -> dict[str, EnvFamily]:
+    """Return entry point -> family, for every installed distribution that offers one.
+
+    Raises:
+        PufferError: an entry point that does not load, or loads something else.
+    """
+    found: dict[str, EnvFamily] = {}
+    for entry in importlib.metadata.entry_points(group=GROUP):
+        try:
+            family = entry.load()
+        except Exception as error:
+            raise PufferError(
+                f"the entry point {entry.name} = {entry.value} of group {GROUP} does not load "
+                f"({type(error).__name__}: {error}): reinstall or remove its distribution"
+            ) from error
+        if not isinstance(family, EnvFamily):
+            raise PufferError(
+                f"the entry point {entry.name} = {entry.value} of group {GROUP} is a "
+                f"{type(family).__name__}, expected a puffer.core.registry.EnvFamily"
+            )
+        found[entry.name] = family
+    return found
+
+
+def names() -> tuple[str, ...]:
+    """Return the ids of all installed families, sorted."""
+    return tuple(sorted(name for family in families().values() for name in family.ids))
+
+
+def find(name: str) -> EnvSpec:
+    """Return what `name`, an id or an alias, stands for.
+
+    Raises:
+        MissingPackageError: a known name whose package is not installed; says what to install.
+        UnknownEnvError: any other name; lists the nearest ones.
+    """
+    for family in families().values():
+        full = family.aliases.get(name, name)
+        if full in family.ids:
+            return family.load(full)
+    remedy = _KNOWN_IDS.get(name)
+    for prefix, install in _KNOWN_PREFIXES.items():
+        if name.startswith(prefix) and not any(known.startswith(prefix) for known in names()):
+            remedy = install
+    if remedy:
+        raise MissingPackageError(f"the environment {name!r} is not installed: {remedy}")
+    aliases = [alias for family in families().values() for alias in family.aliases]
+    raise UnknownEnvError(f"unknown environment {name!r}: {near(name, [*names(), *aliases])}")
