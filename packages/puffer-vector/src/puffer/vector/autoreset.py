@@ -1,0 +1,155 @@
+"""Adapters that make an emulated environment obey PufferEnv: autoreset, statistics, final rows."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from puffer.core import Buffers, PufferEnv
+from puffer.core.env import Infos, StepResult
+from puffer.core.stats import episode_info
+
+
+def with_autoreset(env: Any, buf: Buffers | None = None) -> PufferEnv:
+    """Return a PufferEnv around a Gymnasium or PettingZoo environment, emulated where it is not."""
+    from puffer.core.emulation import emulate
+
+    emulated = emulate(env)
+    if isinstance(emulated, PufferEnv):
+        return emulated
+    if hasattr(emulated, "possible_agents"):
+        return PettingZooAutoreset(emulated, buf)
+    return GymnasiumAutoreset(emulated, buf)
+
+
+class _Autoreset(PufferEnv):
+    """What both adapters share: the emulated environment writes the rows, we begin episodes."""
+
+    can_fill_final_observations = True
+
+    def __init__(self, env: Any, num_agents: int, buf: Buffers | None) -> None:
+        self.env = env
+        self.emulated = env.emulated
+        self.render_mode = env.render_mode
+        self.single_observation_space = env.single_observation_space
+        self.single_action_space = env.single_action_space
+        self.num_agents = num_agents
+        super().__init__(buf)
+
+    @property
+    def num_simulations(self) -> int:
+        """One: however many its agents are, they share one seed."""
+        return 1
+
+    @property
+    def driver_env(self) -> Any:
+        """The emulated environment, which policies ask for `emulated` and `env`."""
+        return self.env
+
+    def attach(self, buf: Buffers) -> None:
+        """Make the emulated environment write the rows of `buf`."""
+        super().attach(buf)
+        self.env.attach(buf)
+
+    def render(self) -> Any:
+        """Return what the environment draws."""
+        return self.env.render()
+
+    def close(self) -> None:
+        """Close the environment."""
+        self.env.close()
+
+
+def _seed_or_entropy(seed: int | None) -> int:
+    # Gymnasium's reset(seed=None) goes on with the old generator; ours promises fresh entropy.
+    return secrets.randbits(31) if seed is None else int(seed)
+
+
+class GymnasiumAutoreset(_Autoreset):
+    """A GymnasiumPufferEnv as a PufferEnv of one agent."""
+
+    def __init__(self, env: Any, buf: Buffers | None = None) -> None:
+        super().__init__(env, 1, buf)
+
+    def reset(self, seed: int | None = None) -> tuple[np.ndarray, Infos]:
+        """Begin a new episode."""
+        self._return, self._length = 0.0, 0
+        self.env.reset(seed=_seed_or_entropy(seed))
+        return self.observations, []
+
+    def step(self, actions: npt.ArrayLike) -> StepResult:
+        """Act; if that ends the episode, begin the next one at once."""
+        _, reward, terminal, truncation, info = self.env.step(np.asarray(actions)[0])
+        self._return += float(reward)
+        self._length += 1
+        infos: Infos = []
+        if terminal or truncation:
+            infos.append({**episode_info(self._return, self._length, info), "agent_id": 0})
+            self._return, self._length = 0.0, 0
+            if self.final_observations is not None:
+                self.final_observations[...] = self.observations
+            self.env.reset()  # clears the row's reward and flags
+            self.rewards[0], self.terminals[0], self.truncations[0] = reward, terminal, truncation
+        return self.observations, self.rewards, self.terminals, self.truncations, infos
+
+
+class PettingZooAutoreset(_Autoreset):
+    """A PettingZooPufferEnv as a PufferEnv with one row per possible agent.
+
+    The next episode begins on the step after which no agent lives. An agent that dies earlier
+    keeps its mask, with its last reward, on that step and is masked from the next one on.
+    """
+
+    def __init__(self, env: Any, buf: Buffers | None = None) -> None:
+        self._slots = {agent: slot for slot, agent in enumerate(env.possible_agents)}
+        self._returns = dict.fromkeys(self._slots, 0.0)
+        self._lengths = dict.fromkeys(self._slots, 0)
+        super().__init__(env, len(self._slots), buf)
+
+    def reset(self, seed: int | None = None) -> tuple[np.ndarray, Infos]:
+        """Begin a new episode."""
+        self._begin(_seed_or_entropy(seed))
+        return self.observations, []
+
+    def _begin(self, seed: int | None = None) -> None:
+        self.env.reset(seed=seed)
+        self._any_lived = bool(self.env.agents)
+        for agent in self._slots:
+            self._returns[agent], self._lengths[agent] = 0.0, 0
+
+    def step(self, actions: npt.ArrayLike) -> StepResult:
+        """Act for the agents that live; if none is left, begin the next episode at once."""
+        rows = np.asarray(actions)
+        acting = list(self.env.agents)
+        _, rewards, terminals, truncations, own_infos = self.env.step(
+            {agent: rows[self._slots[agent]] for agent in acting}
+        )
+        infos: Infos = []
+        for agent in acting:
+            self._returns[agent] += float(rewards.get(agent, 0.0))
+            self._lengths[agent] += 1
+            if terminals.get(agent) or truncations.get(agent):
+                infos.append(self._end_agent(agent, own_infos.get(agent)))
+        alive = bool(self.env.agents)
+        self._any_lived |= alive
+        # Where nobody lived yet, the episode waits for the first birth.
+        if self._any_lived and not alive:
+            self._begin_next()
+        return self.observations, self.rewards, self.terminals, self.truncations, infos
+
+    def _end_agent(self, agent: Any, own_info: dict[str, Any] | None) -> dict[str, Any]:
+        slot = self._slots[agent]
+        info = episode_info(self._returns[agent], self._lengths[agent], own_info)
+        self._returns[agent], self._lengths[agent] = 0.0, 0
+        if self.final_observations is not None:
+            self.final_observations[slot] = self.observations[slot]
+        return {**info, "agent_id": slot}
+
+    def _begin_next(self) -> None:
+        ended = [a.copy() for a in (self.rewards, self.terminals, self.truncations, self.masks)]
+        self._begin()
+        self.rewards[...], self.terminals[...], self.truncations[...] = ended[:3]
+        self.masks |= ended[3]  # the agents that died last, even if they are not born again yet

@@ -1,0 +1,147 @@
+"""VectorEnv: what every backend offers, and the order in which its methods may be called."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, Literal, NoReturn, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from puffer.core import PufferEnv
+from puffer.core.env import Infos, StepResult
+from puffer.core.errors import ClosedError, ResetNeeded, UsageError
+from puffer.core.spaces import Box, FlatActionSpace, joint_space
+
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Infos, np.ndarray, np.ndarray]
+
+Phase = Literal["reset", "send", "recv", "closed"]  # the call that comes next
+
+
+class VectorEnv(abc.ABC):
+    """Many environments behind one set of arrays, with one row per agent.
+
+    Synchronous use is `reset`, then `step` again and again. Asynchronous use is `async_reset`,
+    then `recv` and `send` in turn; `send` serves the agents that the last `recv` returned. All
+    returned arrays are reused: copy what must outlive the next `send` or `step`. The attributes
+    survive `close`.
+
+    Attributes:
+        driver_env: one of the environments, for its spaces and options; the emulated environment
+            where emulation was needed.
+        single_observation_space: the space of one row of observations.
+        single_action_space: the space of one row of actions.
+        observation_space: the joint space of a batch.
+        action_space: the joint space of a batch.
+        num_envs: rows that one `recv` or `step` returns, as in Gymnasium; same as agents_per_batch.
+        agents_per_batch: rows that one `recv` or `step` returns.
+        num_agents: rows of all environments together.
+        total_envs: environments, the number given to `make`.
+        final_observations: `(num_envs, *observation_shape)`, the last observations of the episodes
+            that ended on this step; None if not asked for.
+        action_masks: `(num_envs, sum of nvec)` bool, the actions that are allowed now; None if not
+            asked for.
+    """
+
+    driver_env: Any
+    single_observation_space: Box
+    single_action_space: FlatActionSpace
+    observation_space: Box
+    action_space: FlatActionSpace
+    num_envs: int
+    agents_per_batch: int
+    num_agents: int
+    total_envs: int
+    final_observations: np.ndarray | None = None
+    action_masks: np.ndarray | None = None
+
+    _phase: Phase = "reset"
+    _failure: BaseException | None = None  # what closed the vector environment, if not its user
+
+    def _describe(self, env: PufferEnv, total_envs: int, batch_envs: int) -> None:
+        """Set the attributes for `total_envs` environments like `env`, `batch_envs` a batch."""
+        self.driver_env = env.driver_env
+        self.single_observation_space = env.single_observation_space
+        self.single_action_space = env.single_action_space
+        self.total_envs = total_envs
+        self.num_agents = total_envs * env.num_agents
+        self.num_envs = self.agents_per_batch = batch_envs * env.num_agents
+        self.observation_space = joint_space(env.single_observation_space, self.num_envs)  # type: ignore[assignment]
+        self.action_space = joint_space(env.single_action_space, self.num_envs)
+
+    def reset(self, seed: int | None = None) -> tuple[np.ndarray, Infos]:
+        """Begin new episodes everywhere and return `(observations, infos)` of the first batch.
+
+        Args:
+            seed: simulation k, counted over all environments in order, gets `seed + k`; None takes
+                fresh entropy.
+
+        Raises:
+            ClosedError: after `close`.
+            WorkerError: a worker process failed.
+        """
+        self.async_reset(seed)
+        batch = self.recv()
+        return batch[0], batch[4]
+
+    def step(self, actions: npt.ArrayLike) -> StepResult:
+        """Act for the agents of the last batch and return `(observations, rewards, terminals,
+        truncations, infos)` of the next one.
+
+        Raises:
+            ActionError: `actions` has the wrong shape or dtype, or a value outside the space; no
+                environment has been stepped.
+            ResetNeeded: before `reset`, or between `send` and `recv`.
+            ClosedError: after `close`.
+            WorkerError: a worker process failed.
+        """  # noqa: D205 - the names of the five arrays do not fit one line
+        self.send(actions)
+        return self.recv()[:5]
+
+    @abc.abstractmethod
+    def async_reset(self, seed: int | None = None) -> None:
+        """Begin new episodes everywhere; `recv` gives the first batch.
+
+        It may be called at any time: results that were still pending are dropped.
+        """
+
+    @abc.abstractmethod
+    def send(self, actions: npt.ArrayLike) -> None:
+        """Act for the agents of the last batch; `recv` gives the next one. Raises as `step`."""
+
+    @abc.abstractmethod
+    def recv(self) -> Batch:
+        """Return `(observations, rewards, terminals, truncations, infos, agent_ids, masks)`.
+
+        `agent_ids` `(num_envs,)` int64 says which rows of the whole these are. Raises as `step`.
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Release everything; calling it again does nothing."""
+
+    def _refuse(self, call: str) -> NoReturn:
+        """Raise the error of a `call` that is not the one that comes next."""
+        if self._phase == "closed":
+            why = "the vector environment failed" if self._failure else "close()"
+            raise ClosedError(f"{call}() after {why}: make a new one") from self._failure
+        if self._phase == "reset":
+            raise ResetNeeded(f"{call}() before reset(): call reset() or async_reset() first")
+        if self._phase == "recv":
+            raise ResetNeeded(f"{call}() while results are pending: call recv() first")
+        raise ResetNeeded(f"{call}() with nothing pending: call send() first")
+
+    def _check_reset(self, seed: int | None) -> None:
+        """Refuse a reset after `close`, or with a seed that environments could not take."""
+        if self._phase == "closed":
+            self._refuse("reset")
+        if seed is None:
+            return
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+            raise UsageError(f"seed={seed!r}: expected an integer >= 0, or None for fresh entropy")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()

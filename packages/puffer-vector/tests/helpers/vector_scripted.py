@@ -1,0 +1,110 @@
+"""Environments whose every number follows from a rule, importable by worker processes too."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from puffer.core import PufferEnv
+from puffer.core.spaces import Box, Discrete
+
+NUM_ACTIONS = 5
+
+
+@dataclasses.dataclass
+class Agent:
+    """One simulation of CountingEnv, in plain Python: what each of its rows must be.
+
+    An episode has 2 to 4 steps; even ones terminate, odd ones are truncated. The agent is masked
+    after the first step of an episode if its key leaves 2 when divided by 3.
+    """
+
+    key: int
+    episode: int = 0
+    t: int = 0
+    total: float = 0.0
+
+    def length(self) -> int:
+        return 2 + (self.key + self.episode) % 3
+
+    def masked(self) -> bool:
+        return self.t == 1 and self.key % 3 == 2
+
+    def observe(self, action: int = 0) -> list[int]:
+        return [0] * 4 if self.masked() else [self.key, self.episode, self.t, action]
+
+    def allowed(self) -> list[bool]:
+        return [action != self.t for action in range(NUM_ACTIONS)]
+
+    def reset(self) -> dict[str, Any]:
+        return {"observations": self.observe(), "masks": True, "action_masks": self.allowed()}
+
+    def step(self, action: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """Return the row, with `final_observations` None within an episode, and the info."""
+        self.t += 1
+        reward = 0.0 if self.masked() else self.key % 7 + self.t / 2 + action
+        self.total += reward
+        row: dict[str, Any] = {"rewards": reward, "masks": not self.masked()}
+        ended = self.t == self.length()
+        row["terminals"] = ended and self.episode % 2 == 0
+        row["truncations"] = ended and self.episode % 2 == 1
+        row["final_observations"] = self.observe(action) if ended else None
+        info = None
+        if ended:
+            info = {"episodes": 1, "episode_return": self.total, "episode_length": self.t}
+            self.episode, self.t, self.total, action = self.episode + 1, 0, 0.0, 0
+        row["observations"] = self.observe(action)
+        row["action_masks"] = self.allowed()
+        return row, info
+
+
+class CountingEnv(PufferEnv):
+    """Writes what `Agent` says, in place."""
+
+    can_fill_final_observations = True
+    can_fill_action_masks = True
+
+    def __init__(self, num_agents: int = 2, render_mode: str | None = None, buf: Any = None):
+        self.single_observation_space = Box(0, 32767, (4,), np.int16)
+        self.single_action_space = Discrete(NUM_ACTIONS)
+        self.num_agents = num_agents
+        self.render_mode = render_mode
+        self.closed = 0
+        super().__init__(buf)
+
+    def _write(self, slot: int, row: dict[str, Any]) -> None:
+        for name, value in row.items():
+            array = getattr(self, name)
+            if array is not None and value is not None:
+                array[slot] = value
+
+    def reset(self, seed: int | None = None) -> Any:
+        first = np.random.SeedSequence().entropy % 10_000 if seed is None else seed
+        self.agents = [Agent(first + slot) for slot in range(self.num_agents)]
+        for slot, agent in enumerate(self.agents):
+            self._write(slot, agent.reset())
+        return self.observations, []
+
+    def step(self, actions: Any) -> Any:
+        infos = []
+        for slot, agent in enumerate(self.agents):
+            row, info = agent.step(int(actions[slot]))
+            self._write(slot, row)
+            if info:
+                infos.append({**info, "agent_id": slot})
+        return self.observations, self.rewards, self.terminals, self.truncations, infos
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class PlainEnv(CountingEnv):
+    """A CountingEnv that takes no buffers and can fill no optional ones."""
+
+    can_fill_final_observations = False
+    can_fill_action_masks = False
+
+    def __init__(self, num_agents: int = 2):
+        super().__init__(num_agents)
