@@ -1,0 +1,16 @@
+# Says whether this version serves a find_package(): same 0.x (later: same major), not older.
+file(STRINGS "${CMAKE_CURRENT_LIST_DIR}/../include/puffer/ocean/version.hpp" _line
+     REGEX "PUFFER_OCEAN_VERSION")
+string(REGEX MATCH "[0-9]+\\.[0-9]+\\.[0-9]+" PACKAGE_VERSION "${_line}")
+if(PACKAGE_FIND_VERSION VERSION_GREATER PACKAGE_VERSION)
+  set(PACKAGE_VERSION_COMPATIBLE FALSE)
+else()
+  string(REGEX MATCH "^0\\.[0-9]+|^[0-9]+" _have "${PACKAGE_VERSION}")
+  string(REGEX MATCH "^0\\.[0-9]+|^[0-9]+" _want "${PACKAGE_FIND_VERSION}")
+  if(_have STREQUAL _want OR NOT PACKAGE_FIND_VERSION)
+    set(PACKAGE_VERSION_COMPATIBLE TRUE)
+  endif()
+  if(PACKAGE_FIND_VERSION VERSION_EQUAL PACKAGE_VERSION)
+    set(PACKAGE_VERSION_EXACT TRUE)
+  endif()
+endif()

@@ -1,0 +1,11 @@
+"""The environments of puffer-ocean, one folder each: rules, settings, tests' oracle and text."""
+
+from __future__ import annotations
+
+from puffer.ocean import native
+
+family = native.family(
+    {
+        "puffer_squared": "puffer.ocean.envs.squared:Squared",
+    }
+)

@@ -1,0 +1,112 @@
+// Walk from the middle of a square grid to a random tile. The template for new environments.
+#pragma once
+
+#include <algorithm>
+#include <array>
+
+#include <puffer/ocean/env.hpp>
+
+namespace squared {
+using namespace puffer::ocean;
+
+struct Config {
+  int size = 11;
+  int max_steps = 0;
+};
+
+enum Tile : std::uint8_t { kEmpty, kAgent, kTarget };
+enum Move : std::uint8_t { kStay, kDown, kUp, kLeft, kRight, kMoves };
+
+struct Squared {
+  using Obs = std::uint8_t;
+  using Action = std::int32_t;
+  using Config = squared::Config;
+
+  static constexpr std::tuple config_fields{
+      field("size", &Config::size, "side of the grid, in tiles; odd"),
+      field("max_steps", &Config::max_steps, "steps until an episode is truncated; 0: 3 * size"),
+  };
+
+  static Spec spec(const Config& config) {
+    if (config.size < 3 || config.size > 255 || config.size % 2 == 0) {
+      throw UsageError("size=" + std::to_string(config.size) +
+                       ": expected an odd number from 3 to 255");
+    }
+    if (config.max_steps < 0) {
+      throw UsageError("max_steps=" + std::to_string(config.max_steps) +
+                       ": expected at least 1, or 0 for 3 * size");
+    }
+    const auto side = static_cast<std::size_t>(config.size);
+    return {.observation_shape = {side * side},
+            .low = {kEmpty},
+            .high = {kTarget},
+            .action = discrete(kMoves),
+            .max_steps = config.max_steps > 0 ? config.max_steps : 3 * config.size,
+            .steps_per_second = 8};
+  }
+
+  explicit Squared(const Config& config) : size(static_cast<std::uint8_t>(config.size)) {}
+
+  void reset(Rng& rng) {
+    row = column = static_cast<std::uint8_t>(size / 2);
+    const auto tiles = static_cast<std::uint32_t>(size) * size;
+    target = static_cast<std::uint16_t>(rng.below(tiles - 1));
+    target += target >= position();  // any tile but the agent's
+  }
+
+  void step(Io<Action> io, Rng& /*rng*/) {
+    constexpr std::array<std::int8_t, kMoves> kRows{0, 1, -1, 0, 0};
+    constexpr std::array<std::int8_t, kMoves> kColumns{0, 0, 0, -1, 1};
+    const auto move = static_cast<std::size_t>(io.actions[0]);
+    before = position();
+    // One step off the grid wraps to 255 or reaches `size`: beyond the last tile in any case.
+    row = static_cast<std::uint8_t>(row + kRows[move]);
+    column = static_cast<std::uint8_t>(column + kColumns[move]);
+    const bool left = row >= size || column >= size;
+    const bool reached = !left && position() == target;
+    io.rewards[0] = static_cast<float>(reached) - static_cast<float>(left);
+    io.terminals[0] = left || reached;
+  }
+
+  void observe(std::span<Obs> out) const {
+    std::ranges::fill(out, kEmpty);
+    out[target] = kTarget;
+    if (row < size && column < size) out[position()] = kAgent;
+  }
+
+  // Within an episode only the agent moves, and it is on the grid.
+  void update(std::span<Obs> out) const {
+    out[before] = kEmpty;
+    out[position()] = kAgent;
+  }
+
+  void draw(Canvas& canvas) const {
+    constexpr float kSide = 32;
+    const auto tile = [&](int r, int c, Color color) {
+      canvas.rectangle(static_cast<float>(c) * kSide + 1, static_cast<float>(r) * kSide + 1,
+                       kSide - 2, kSide - 2, color);
+    };
+    canvas.begin(kSide * size, kSide * size, {6, 24, 24});
+    for (int r = 0; r < size; ++r) {
+      for (int c = 0; c < size; ++c) tile(r, c, {16, 44, 44});
+    }
+    tile(target / size, target % size, {235, 87, 87});
+    tile(row, column, {0, 187, 187});
+  }
+
+  float perf(const Episode& episode) const { return episode.total_reward > 0 ? 1.0F : 0.0F; }
+
+  static constexpr std::tuple stat_fields{
+      field("perf", &Squared::perf, "1 if the target was reached, else 0"),
+  };
+
+  std::uint16_t position() const { return static_cast<std::uint16_t>(row * size + column); }
+
+  std::uint8_t size;
+  std::uint8_t row = 0;
+  std::uint8_t column = 0;
+  std::uint16_t before = 0;  // the agent's tile one step ago
+  std::uint16_t target = 0;
+};
+
+}  // namespace squared

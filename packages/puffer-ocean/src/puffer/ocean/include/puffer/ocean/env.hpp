@@ -1,0 +1,140 @@
+// What the author of an environment needs, and nothing of the engine that runs it.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <vector>
+
+#include "puffer/ocean/canvas.hpp"
+#include "puffer/ocean/errors.hpp"
+#include "puffer/ocean/rng.hpp"
+
+namespace puffer::ocean {
+
+// The actions of one agent: made by discrete(), multi_discrete() or box().
+struct ActionSpec {
+  std::vector<std::int64_t> nvec;  // choices per component; empty for a Box
+  std::size_t size = 1;            // components
+  float low = 0;                   // bounds of a Box
+  float high = 0;
+};
+
+inline ActionSpec discrete(std::int64_t choices) { return {.nvec = {choices}}; }
+inline ActionSpec multi_discrete(const std::vector<std::int64_t>& nvec) {
+  return {.nvec = nvec, .size = nvec.size()};
+}
+inline ActionSpec box(std::size_t size, float low, float high) {
+  return {.nvec = {}, .size = size, .low = low, .high = high};
+}
+
+// The outside of one simulation.
+struct Spec {
+  std::vector<std::size_t> observation_shape;  // of one agent
+  std::vector<float> low{0};                   // one bound for all elements, or one for each
+  std::vector<float> high{1};
+  ActionSpec action = discrete(2);
+  int max_steps = 1;          // the engine truncates an episode after this many steps
+  int num_agents = 1;         // rows per simulation
+  float steps_per_second = 30;  // natural speed, for those who watch
+};
+
+// One simulation's rows for the length of one step. Rewards and flags come in as 0, masks as true:
+// set the mask of an absent agent to false on every step that it is absent.
+template <class Action>
+struct Io {
+  std::span<const Action> actions;  // agents x components
+  std::span<float> rewards;
+  std::span<bool> terminals;
+  std::span<bool> truncations;
+  std::span<bool> masks;
+};
+
+// An episode as the engine has counted it.
+struct Episode {
+  float total_reward = 0;  // mean over the agents
+  std::int32_t length = 0;
+};
+
+// Names a member for Python: an option in `config_fields`, a statistic in `stat_fields`.
+template <class Member>
+struct Field {
+  std::string_view name;
+  Member member;
+  std::string_view help;
+};
+
+template <class Member>
+constexpr Field<Member> field(std::string_view name, Member member, std::string_view help) {
+  return {name, member, help};
+}
+
+// The parts of the contract. PUFFER_ENV names the first one that an environment lacks.
+template <class E>
+concept HasTypes = requires {
+  typename E::Obs;
+  typename E::Action;
+  typename E::Config;
+};
+
+template <class T>
+concept ObservationType = std::same_as<T, std::uint8_t> || std::same_as<T, std::int8_t> ||
+                          std::same_as<T, std::int32_t> || std::same_as<T, float>;
+
+template <class T>
+concept ActionType = std::same_as<T, std::int32_t> || std::same_as<T, float>;
+
+template <class E>
+concept HasOptions = requires { std::tuple_size_v<std::remove_cvref_t<decltype(E::config_fields)>>; };
+
+template <class E>
+concept HasSpec = requires(const typename E::Config& config) {
+  { E::spec(config) } -> std::same_as<Spec>;
+  E{config};
+};
+
+template <class E>
+concept HasReset = requires(E& env, Rng& rng) { env.reset(rng); };
+
+template <class E>
+concept HasStep = requires(E& env, Io<typename E::Action> io, Rng& rng) { env.step(io, rng); };
+
+template <class E>
+concept HasObserve =
+    requires(const E& env, std::span<typename E::Obs> rows) { env.observe(rows); };
+
+template <class E>
+concept Environment = HasTypes<E> && ObservationType<typename E::Obs> &&
+                      ActionType<typename E::Action> && HasOptions<E> && HasSpec<E> &&
+                      HasReset<E> && HasStep<E> && HasObserve<E>;
+
+// Optional: `void update(std::span<Obs>)` writes what changed since the last `observe` or `update`
+// of the same row. The engine uses it within the episodes of single-agent environments.
+template <class E>
+concept HasUpdate = requires(E& env, std::span<typename E::Obs> row) { env.update(row); };
+
+// Optional: `void draw(Canvas&) const`.
+template <class E>
+concept HasDraw = requires(const E& env, Canvas& canvas) { env.draw(canvas); };
+
+// Optional: `stat_fields`, numbers taken at the end of each episode. A member is a variable, a
+// const function, or a const function of `const Episode&`. `score` is the return and `perf` unknown
+// unless they are among them.
+template <class E>
+concept HasStats = requires { std::tuple_size_v<std::remove_cvref_t<decltype(E::stat_fields)>>; };
+
+template <class E, class Member>
+double read_stat(const E& env, const Episode& episode, const Field<Member>& stat) {
+  if constexpr (std::invocable<Member, const E&, const Episode&>) {
+    return static_cast<double>(std::invoke(stat.member, env, episode));
+  } else {
+    return static_cast<double>(std::invoke(stat.member, env));
+  }
+}
+
+}  // namespace puffer::ocean
