@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from puffer.core.errors import UsageError
 from puffer.core.spaces import Box, FlatActionSpace, action_layout, num_action_logits
 
 Fields = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
@@ -73,6 +74,31 @@ class Buffers:
             if name in arrays:
                 arrays[name][...] = True
         return cls(**arrays)
+
+    def check(self, env: Any, owner: str) -> None:
+        """Raise `UsageError` unless these are the arrays that `env` can write.
+
+        Args:
+            env: has `single_observation_space`, `single_action_space`, `num_agents`,
+                `can_fill_final_observations` and `can_fill_action_masks`.
+            owner: how the error calls it.
+        """
+        for optional in ("final_observations", "action_masks"):
+            if getattr(self, optional) is not None and not getattr(env, f"can_fill_{optional}"):
+                raise UsageError(f"{owner} cannot fill {optional}: do not ask for them")
+        fields = self.fields(
+            env.single_observation_space,
+            env.single_action_space,
+            env.num_agents,
+            final_observations=self.final_observations is not None,
+            action_masks=self.action_masks is not None,
+        )
+        for name, array in self.arrays().items():
+            if array is not None and (array.shape, array.dtype) != fields[name]:
+                raise UsageError(
+                    f"{owner}: buffer {name} is {array.dtype}{array.shape}, "
+                    f"expected {fields[name][1]}{fields[name][0]}"
+                )
 
     def rows(self, start: int, stop: int) -> Buffers:
         """Return views of the rows `start` to `stop`."""

@@ -66,7 +66,10 @@ class PufferEnv:
             raise UsageError(f"{name}.num_agents={self.num_agents!r}: expected an integer >= 1")
         self.observation_space = joint_space(self.single_observation_space, self.num_agents)
         self.action_space = joint_space(self.single_action_space, self.num_agents)
-        self.attach(buf or Buffers.allocate(self._fields()))
+        fields = Buffers.fields(
+            self.single_observation_space, self.single_action_space, self.num_agents
+        )
+        self.attach(buf or Buffers.allocate(fields))
 
     @property
     def num_simulations(self) -> int:
@@ -80,26 +83,9 @@ class PufferEnv:
 
     def attach(self, buf: Buffers) -> None:
         """Make the arrays of `buf` the ones that this env writes; call `reset` afterwards."""
-        name = type(self).__name__
-        for optional in ("final_observations", "action_masks"):
-            if getattr(buf, optional) is not None and not getattr(self, f"can_fill_{optional}"):
-                raise UsageError(f"{name} cannot fill {optional}: do not ask for them")
-        fields = self._fields(
-            final_observations=buf.final_observations is not None,
-            action_masks=buf.action_masks is not None,
-        )
-        for field, array in buf.arrays().items():
-            if array is not None and (array.shape, array.dtype) != fields[field]:
-                raise UsageError(
-                    f"{name}: buffer {field} is {array.dtype}{array.shape}, "
-                    f"expected {fields[field][1]}{fields[field][0]}"
-                )
-            setattr(self, field, array)
-
-    def _fields(self, **optional: bool) -> dict[str, Any]:
-        return Buffers.fields(
-            self.single_observation_space, self.single_action_space, self.num_agents, **optional
-        )
+        buf.check(self, type(self).__name__)
+        for name, array in buf.arrays().items():
+            setattr(self, name, array)
 
     def reset(self, seed: int | None = None) -> tuple[np.ndarray, Infos]:
         """Begin new episodes everywhere and return `(observations, infos)`.

@@ -16,7 +16,7 @@ import importlib.metadata
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from puffer.core.errors import MissingPackageError, PufferError, UnknownEnvError, near
+from puffer.core.errors import MissingPackageError, UnknownEnvError, near
 
 GROUP = "puffer.envs"
 
@@ -78,28 +78,37 @@ class EnvFamily:
 
 
 @functools.cache
-def families() -> dict[str, EnvFamily]:
-    """Return entry point -> family, for every installed distribution that offers one.
-
-    Raises:
-        PufferError: an entry point that does not load, or loads something else.
-    """
+def _load() -> tuple[dict[str, EnvFamily], tuple[str, ...]]:
     found: dict[str, EnvFamily] = {}
+    problems = []
     for entry in importlib.metadata.entry_points(group=GROUP):
+        where = f"the entry point {entry.name} = {entry.value} of group {GROUP}"
         try:
             family = entry.load()
         except Exception as error:
-            raise PufferError(
-                f"the entry point {entry.name} = {entry.value} of group {GROUP} does not load "
-                f"({type(error).__name__}: {error}): reinstall or remove its distribution"
-            ) from error
-        if not isinstance(family, EnvFamily):
-            raise PufferError(
-                f"the entry point {entry.name} = {entry.value} of group {GROUP} is a "
-                f"{type(family).__name__}, expected a puffer.core.registry.EnvFamily"
+            problems.append(
+                f"{where} does not load ({type(error).__name__}: {error}): "
+                "reinstall or remove its distribution"
             )
-        found[entry.name] = family
-    return found
+            continue
+        if isinstance(family, EnvFamily):
+            found[entry.name] = family
+        else:
+            problems.append(
+                f"{where} is a {type(family).__name__}, "
+                "expected a puffer.core.registry.EnvFamily: correct its distribution"
+            )
+    return found, tuple(problems)
+
+
+def families() -> dict[str, EnvFamily]:
+    """Return entry point -> family, for every installed distribution that offers one."""
+    return _load()[0]
+
+
+def problems() -> tuple[str, ...]:
+    """Return a sentence for each entry point that gives no family; the others work without it."""
+    return _load()[1]
 
 
 def names() -> tuple[str, ...]:
@@ -125,4 +134,5 @@ def find(name: str) -> EnvSpec:
     if remedy:
         raise MissingPackageError(f"the environment {name!r} is not installed: {remedy}")
     aliases = [alias for family in families().values() for alias in family.aliases]
-    raise UnknownEnvError(f"unknown environment {name!r}: {near(name, [*names(), *aliases])}")
+    sentence = f"unknown environment {name!r}: {near(name, [*names(), *aliases])}"
+    raise UnknownEnvError("; but ".join([sentence, *problems()]))

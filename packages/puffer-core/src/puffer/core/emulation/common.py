@@ -1,0 +1,95 @@
+"""What the emulations share: finding the environment, attaching buffers, action masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from puffer.core.errors import SpaceError, UsageError
+from puffer.core.layout import Layout
+
+Check = Literal["first", "always", "never"]
+_CHECKS = ("first", "always", "never")
+
+
+def make_env(
+    env: Any,
+    env_creator: Callable[..., Any] | None,
+    env_args: Sequence[Any],
+    env_kwargs: Mapping[str, Any] | None,
+) -> Any:
+    """Return the environment that was given as an instance, a class or a creator.
+
+    Raises:
+        UsageError: none or two were given, or arguments with an instance.
+    """
+    if (env is None) is (env_creator is None):
+        raise UsageError("expected either env or env_creator, got both or none")
+    source = env if env_creator is None else env_creator
+    if not isinstance(source, type) and hasattr(source, "reset") and hasattr(source, "step"):
+        if env_args or env_kwargs:
+            raise UsageError(
+                "env_args and env_kwargs were given with an environment that exists already: "
+                "pass its class or a creator"
+            )
+        return source
+    if not callable(source):
+        raise UsageError(
+            f"{source!r} is no environment: expected an instance, a class or a creator function"
+        )
+    return source(*env_args, **(env_kwargs or {}))
+
+
+def check_mode(check: str) -> Check:
+    """Return `check` if there is such a mode."""
+    if check not in _CHECKS:
+        raise UsageError(f"check={check!r}: expected one of {', '.join(map(repr, _CHECKS))}")
+    return check  # type: ignore[return-value]
+
+
+class RowWriter:
+    """Writes observations into one row, with as much checking as was asked for.
+
+    `write` is the function to call; the first call under "first" replaces it with a faster one.
+    """
+
+    __slots__ = ("_check", "_fast", "write")
+
+    def __init__(self, layout: Layout, row: np.ndarray, check: Check) -> None:
+        self._fast = layout.bind(row, strict=check != "never")
+        self._check = layout.check
+        self.write: Callable[[Any], None] = {
+            "first": self._write_first,
+            "always": self._write_checked,
+            "never": self._fast,
+        }[check]
+
+    def _write_first(self, sample: Any) -> None:
+        self._write_checked(sample)
+        self.write = self._fast
+
+    def _write_checked(self, sample: Any) -> None:
+        self._check(sample)
+        self._fast(sample)
+
+
+def fill_action_mask(row: np.ndarray, observation: Any, info: Mapping[str, Any], name: str) -> None:
+    """Write the action mask that an environment gave, or True everywhere if it gave none.
+
+    Environments give it as `info["action_mask"]` or as a key of a Dict observation: one array of
+    the sum of nvec, or a tuple with an array for each component. A mask that allows nothing (of an
+    agent that waits for its turn) is written as True everywhere, since nobody could sample from it.
+    """
+    mask = info.get("action_mask")
+    if mask is None and isinstance(observation, Mapping):
+        mask = observation.get("action_mask")
+    if mask is None:
+        row[...] = True
+        return
+    if isinstance(mask, tuple | list):
+        mask = np.concatenate([np.ravel(part) for part in mask])
+    if np.shape(mask) != row.shape:
+        raise SpaceError(f"{name} has shape {np.shape(mask)}, expected {row.shape}")
+    row[...] = mask if np.any(mask) else True

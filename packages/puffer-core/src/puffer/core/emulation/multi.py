@@ -1,0 +1,268 @@
+"""PettingZooPufferEnv: any PettingZoo environment with flat rows and a constant number of agents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from puffer.core.actions import ActionLayout
+from puffer.core.buffers import Buffers
+from puffer.core.emulation.common import RowWriter, check_mode, fill_action_mask, make_env
+from puffer.core.errors import ResetNeeded, SpaceError, UsageError
+from puffer.core.layout import Emulated, Layout
+from puffer.core.spaces import Box, FlatActionSpace, Space
+
+try:
+    from pettingzoo import ParallelEnv
+except ImportError:
+    ParallelEnv = object
+if TYPE_CHECKING:
+    _Base = object
+else:
+    _Base = ParallelEnv
+
+AgentDict = dict[Any, Any]
+Step = tuple[AgentDict, AgentDict, AgentDict, AgentDict, AgentDict]
+
+
+class PettingZooPufferEnv(_Base):
+    """A PettingZoo parallel environment whose observations and actions are flat.
+
+    The dicts that `reset` and `step` return hold live agents alone. The buffers have one row per
+    possible agent, in that order; the row of an absent agent is zero and masked. On the step of its
+    death an agent is still unmasked, with its flags. Without `attach` each call returns newly
+    allocated rows; with it, views that the next call overwrites.
+
+    Attributes:
+        env: the original environment; an AEC one is converted by PettingZoo first.
+        emulated: the layouts of its observations and actions.
+        obs_dtype: `observations[agent].view(env.obs_dtype)` shows the structure of a row.
+        possible_agents: the agent of each row.
+        agents: those alive now.
+        num_agents: the number of rows, which never changes; `len(agents)` live now.
+        single_observation_space: the flat Box of one agent.
+        single_action_space: the flat action space of one agent.
+    """
+
+    num_simulations = 1
+    can_fill_final_observations = False
+
+    def __init__(
+        self,
+        env: Any = None,
+        env_creator: Callable[..., Any] | None = None,
+        env_args: Sequence[Any] = (),
+        env_kwargs: Mapping[str, Any] | None = None,
+        buf: Buffers | None = None,
+        check: str = "first",
+        max_length: int | None = None,
+    ) -> None:
+        """Wrap an environment, given as an instance, a class or a creator.
+
+        Args:
+            env: the environment, or its class, or a function that makes it.
+            env_creator: a class or function, instead of `env`.
+            env_args: arguments for the class or function.
+            env_kwargs: keyword arguments for the class or function.
+            buf: arrays to write into; see `attach`.
+            check: "first" checks each agent's first observation fully and later ones in shape and
+                dtype, "always" checks all fully, "never" lets NumPy cast what it can.
+            max_length: how many items a Sequence or Graph space may have.
+
+        Raises:
+            UsageError: what was given is no PettingZoo environment.
+            SpaceError: agents whose spaces differ, or a leaf that cannot be made flat.
+        """
+        self.env = _to_parallel(make_env(env, env_creator, env_args, env_kwargs))
+        self._mode = check_mode(check)
+        self.possible_agents = list(self.env.possible_agents)
+        if not self.possible_agents:
+            raise UsageError(f"{self.env} has no possible_agents: expected at least one")
+        self.agents: list[Any] = []
+        self._slots = {agent: i for i, agent in enumerate(self.possible_agents)}
+        first = self.possible_agents[0]
+        for kind in ("observation_space", "action_space"):
+            space_of = getattr(self.env, kind)
+            for agent in self.possible_agents:
+                if space_of(agent) != space_of(first):
+                    raise SpaceError(
+                        f"agent {agent!r} has {kind} {space_of(agent)}, but {first!r} has "
+                        f"{space_of(first)}: all agents need the same"
+                    )
+        self.emulated = Emulated(
+            Layout.of(self.env.observation_space(first), max_length=max_length),
+            ActionLayout.of(self.env.action_space(first), max_length=max_length),
+        )
+        self.obs_dtype = self.emulated.observation.dtype
+        self.single_observation_space: Box = self.emulated.observation.space
+        self.single_action_space: FlatActionSpace = self.emulated.action.space
+        self.can_fill_action_masks = not isinstance(self.single_action_space, Box)
+        self._was_reset = False
+        self._closed = False
+        self._attached = buf is not None
+        fields = Buffers.fields(
+            self.single_observation_space, self.single_action_space, self.num_agents
+        )
+        self._bind(buf or Buffers.allocate(fields))
+
+    @property
+    def num_agents(self) -> int:
+        """The number of rows."""
+        return len(self.possible_agents)
+
+    def attach(self, buf: Buffers) -> None:
+        """Make the arrays of `buf` the ones that `reset` and `step` write; then call `reset`."""
+        self._attached = True
+        self._bind(buf)
+
+    def _bind(self, buf: Buffers) -> None:
+        buf.check(self, "PettingZooPufferEnv")
+        self._buf = buf
+        self._writers = [
+            RowWriter(self.emulated.observation, buf.observations[i, ...], self._mode)
+            for i in range(self.num_agents)
+        ]
+
+    def observation_space(self, agent: Any) -> Space[Any]:
+        """Return the flat observation space, the same for each agent."""
+        return self.single_observation_space
+
+    def action_space(self, agent: Any) -> Space[Any]:
+        """Return the flat action space, the same for each agent."""
+        return self.single_action_space
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[AgentDict, AgentDict]:
+        """Begin a new episode and return `(observations, infos)` of the agents that are alive."""
+        given = {} if options is None else {"options": options}
+        observations, infos = self.env.reset(seed=seed, **given)
+        self._was_reset = True
+        self.agents = list(self.env.agents)
+        rows, *_, infos = self._publish(set(self.agents), observations, {}, {}, {}, infos)
+        return rows, infos
+
+    def step(self, actions: Mapping[Any, Any]) -> Step:
+        """Act with each live agent; return dicts of observations, rewards, flags and infos.
+
+        Actions of agents that are not alive are passed over.
+
+        Raises:
+            ResetNeeded: before the first `reset`.
+            UsageError: an action of an agent that there is not.
+            ActionError: an action outside the flat space; the environment was not stepped.
+            SpaceError: an observation outside its space; the message names agent and leaf.
+        """
+        if not self._was_reset:
+            raise ResetNeeded("step was called before reset: call reset first")
+        for agent in actions:
+            if agent not in self._slots:
+                raise UsageError(
+                    f"there is no agent {agent!r}: expected actions of {self.possible_agents}"
+                )
+        read = self.emulated.action.unpack
+        native = {agent: read(actions[agent]) for agent in self.agents if agent in actions}
+        present = set(self.agents)
+        results = self.env.step(native)
+        self.agents = list(self.env.agents)
+        present.update(self.agents)
+        return self._publish(present, *results)
+
+    def _publish(
+        self,
+        present: set[Any],
+        observations: AgentDict,
+        rewards: AgentDict,
+        terminals: AgentDict,
+        truncations: AgentDict,
+        infos: AgentDict,
+    ) -> Step:
+        """Write the rows of the agents in `present`, clear the others, and return the dicts."""
+        buf = self._buf
+        seen = [agent for agent in observations if agent in present]
+        buf.masks[...] = False
+        for agent in seen:
+            slot = self._slot(agent)
+            self._writers[slot].write(observations[agent])
+            buf.rewards[slot] = rewards.get(agent, 0.0)
+            buf.terminals[slot] = terminals.get(agent, False)
+            buf.truncations[slot] = truncations.get(agent, False)
+            buf.masks[slot] = True
+            if buf.action_masks is not None:
+                fill_action_mask(
+                    buf.action_masks[slot],
+                    observations[agent],
+                    infos.get(agent, {}),
+                    f"action_mask of agent {agent!r}",
+                )
+        if len(seen) < self.num_agents:
+            self._clear(~buf.masks)
+        rows = buf.observations if self._attached else buf.observations.copy()
+        return (
+            {agent: rows[self._slots[agent], ...] for agent in seen},
+            {agent: rewards.get(agent, 0.0) for agent in seen},
+            {agent: terminals.get(agent, False) for agent in seen},
+            {agent: truncations.get(agent, False) for agent in seen},
+            {**{k: v for k, v in infos.items() if k not in self._slots}}
+            | {agent: infos.get(agent, {}) for agent in seen},
+        )
+
+    def _clear(self, absent: np.ndarray) -> None:
+        buf = self._buf
+        buf.observations[absent] = 0
+        buf.rewards[absent] = 0.0
+        buf.terminals[absent] = False
+        buf.truncations[absent] = False
+        if buf.action_masks is not None:
+            buf.action_masks[absent] = True
+
+    def _slot(self, agent: Any) -> int:
+        try:
+            return self._slots[agent]
+        except KeyError:
+            raise SpaceError(
+                f"the environment gave an observation of agent {agent!r}, which is not among its "
+                f"possible_agents {self.possible_agents}"
+            ) from None
+
+    def render(self) -> Any:
+        """Return what the environment renders."""
+        return self.env.render()
+
+    def close(self) -> None:
+        """Close the environment; calling it again does nothing."""
+        if not self._closed:
+            self._closed = True
+            self.env.close()
+
+    @property
+    def driver_env(self) -> PettingZooPufferEnv:
+        """The env itself, as vector environments have it."""
+        return self
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The environment's metadata."""
+        return getattr(self.env, "metadata", {"render_modes": []})
+
+    @property
+    def render_mode(self) -> str | None:
+        """The environment's render mode."""
+        return getattr(self.env, "render_mode", None)
+
+
+def _to_parallel(env: Any) -> Any:
+    """Return `env` with the parallel API, converted by PettingZoo if it is an AEC one."""
+    if not hasattr(env, "possible_agents"):
+        raise UsageError(
+            f"{env!r} is no PettingZoo environment: expected one with possible_agents "
+            "(a Gymnasium environment goes into GymnasiumPufferEnv)"
+        )
+    if not hasattr(env, "agent_iter"):
+        return env
+    from pettingzoo.utils.conversions import aec_to_parallel, turn_based_aec_to_parallel
+
+    parallelizable = env.metadata.get("is_parallelizable", False)
+    return aec_to_parallel(env) if parallelizable else turn_based_aec_to_parallel(env)

@@ -1,0 +1,180 @@
+"""GymnasiumPufferEnv: any Gymnasium environment with flat observations and actions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from puffer.core.actions import ActionLayout
+from puffer.core.buffers import Buffers
+from puffer.core.emulation.common import RowWriter, check_mode, fill_action_mask, make_env
+from puffer.core.errors import ResetNeeded, UsageError
+from puffer.core.layout import Emulated, Layout
+
+Step = tuple[np.ndarray, Any, bool, bool, dict[str, Any]]
+
+
+class GymnasiumPufferEnv(gymnasium.Env[np.ndarray, Any]):
+    """A Gymnasium environment whose observations and actions are flat.
+
+    The wrapped environment is only ever asked to reset, step, render and close. Each call returns a
+    newly allocated row; after `attach` it writes rows, rewards, flags and masks into the buffers
+    and returns a view, which the next call overwrites.
+
+    Attributes:
+        env: the original environment.
+        emulated: the layouts of its observations and actions.
+        obs_dtype: `observation.view(env.obs_dtype)` shows the structure of a row.
+        single_observation_space: the flat Box; the same as `observation_space`.
+        single_action_space: the flat space; the same as `action_space`.
+    """
+
+    num_agents = 1
+    num_simulations = 1
+    can_fill_final_observations = False
+
+    def __init__(
+        self,
+        env: Any = None,
+        env_creator: Callable[..., gymnasium.Env[Any, Any]] | None = None,
+        env_args: Sequence[Any] = (),
+        env_kwargs: Mapping[str, Any] | None = None,
+        buf: Buffers | None = None,
+        check: str = "first",
+        max_length: int | None = None,
+    ) -> None:
+        """Wrap an environment, given as an instance, a class or a creator.
+
+        Args:
+            env: the environment, or its class, or a function that makes it.
+            env_creator: a class or function, instead of `env`.
+            env_args: arguments for the class or function.
+            env_kwargs: keyword arguments for the class or function.
+            buf: arrays to write into; see `attach`.
+            check: "first" checks the first observation fully and later ones in shape and dtype,
+                "always" checks all fully, "never" lets NumPy cast what it can.
+            max_length: how many items a Sequence or Graph space may have.
+
+        Raises:
+            UsageError: what was given is no Gymnasium environment.
+            SpaceError: a leaf of a space that cannot be made flat.
+        """
+        self.env = make_env(env, env_creator, env_args, env_kwargs)
+        if not isinstance(self.env, gymnasium.Env):
+            raise UsageError(
+                f"{self.env!r} is not a gymnasium.Env: wrap an old Gym environment with "
+                "puffer.core.wrappers.GymToGymnasium, a PettingZoo one with PettingZooPufferEnv"
+            )
+        self._mode = check_mode(check)
+        self.emulated = Emulated(
+            Layout.of(self.env.observation_space, max_length=max_length),
+            ActionLayout.of(self.env.action_space, max_length=max_length),
+        )
+        self.obs_dtype = self.emulated.observation.dtype
+        self.observation_space = self.single_observation_space = self.emulated.observation.space
+        self.action_space = self.single_action_space = self.emulated.action.space
+        self.can_fill_action_masks = not isinstance(self.action_space, gymnasium.spaces.Box)
+        self._buf: Buffers | None = None
+        self._row = self.emulated.observation.new_row()
+        self._writer = RowWriter(self.emulated.observation, self._row, self._mode)
+        self._read_action: Callable[[Any], Any] = _refuse_to_step
+        self._closed = False
+        if buf is not None:
+            self.attach(buf)
+
+    def attach(self, buf: Buffers) -> None:
+        """Make the arrays of `buf` (one row each) the ones that `reset` and `step` write."""
+        buf.check(self, "GymnasiumPufferEnv")
+        self._buf = buf
+        self._row = buf.observations[0, ...]
+        self._writer = RowWriter(self.emulated.observation, self._row, self._mode)
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin a new episode and return `(observation, info)`."""
+        # Some environments take no options, or give a meaning to empty ones.
+        given = {} if options is None else {"options": options}
+        observation, info = self.env.reset(seed=seed, **given)
+        self._read_action = self.emulated.action.unpack
+        return self._publish(observation, 0.0, False, False, info), info
+
+    def step(self, action: Any) -> Step:
+        """Act once and return `(observation, reward, terminated, truncated, info)`.
+
+        Raises:
+            ResetNeeded: before the first `reset`.
+            ActionError: an action outside the flat space; the environment was not stepped.
+            SpaceError: an observation outside its space; the message names the leaf.
+        """
+        native = self._read_action(action)
+        observation, reward, terminated, truncated, info = self.env.step(native)
+        row = self._publish(observation, reward, terminated, truncated, info)
+        return row, reward, terminated, truncated, info
+
+    def _publish(
+        self, observation: Any, reward: Any, terminated: bool, truncated: bool, info: dict[str, Any]
+    ) -> np.ndarray:
+        self._writer.write(observation)
+        buf = self._buf
+        if buf is None:
+            return self._row.copy()
+        buf.rewards[0] = reward
+        buf.terminals[0] = terminated
+        buf.truncations[0] = truncated
+        buf.masks[0] = True
+        if buf.action_masks is not None:
+            fill_action_mask(buf.action_masks[0], observation, info, "action_mask")
+        return self._row
+
+    def render(self) -> Any:
+        """Return what the environment renders."""
+        return self.env.render()
+
+    def close(self) -> None:
+        """Close the environment; calling it again does nothing."""
+        if not self._closed:
+            self._closed = True
+            self.env.close()
+
+    @property
+    def driver_env(self) -> GymnasiumPufferEnv:
+        """The env itself, as vector environments have it."""
+        return self
+
+    @property
+    def metadata(self) -> dict[str, Any]:  # type: ignore[override]
+        """The environment's metadata."""
+        return self.env.metadata
+
+    @property
+    def render_mode(self) -> str | None:  # type: ignore[override]
+        """The environment's render mode."""
+        return self.env.render_mode
+
+    @property
+    def spec(self) -> Any:  # type: ignore[override]
+        """The environment's specification: how the original was made."""
+        return self.env.spec
+
+    @property
+    def np_random(self) -> np.random.Generator:
+        """The environment's random number generator."""
+        return self.env.np_random
+
+    @property
+    def np_random_seed(self) -> int:
+        """The seed of the environment's random number generator."""
+        return self.env.np_random_seed
+
+    @property
+    def _np_random(self) -> np.random.Generator | None:  # type: ignore[override]
+        # Gymnasium's check_env reads it.
+        return self.env.unwrapped._np_random
+
+
+def _refuse_to_step(action: Any) -> Any:
+    raise ResetNeeded("step was called before reset: call reset first")
