@@ -1,0 +1,232 @@
+"""Settings: frozen dataclasses with the help beside the default, and the TOML tables that fill them.
+
+Precedence: defaults < the environment's TOML < `--config FILE` < flags.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from puffer.core.errors import UsageError, near
+from puffer.core.registry import EnvSpec
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """How to train."""
+
+    seed: int = 0
+    """Seeds everything; the same seed repeats a run."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps; auto takes cuda where there is one, else cpu."""
+    total_steps: int = 10_000_000
+    """Agent steps to train for."""
+    horizon: int = 64
+    """Steps that each agent takes between two updates."""
+    epochs: int = 1
+    """Passes over the collected steps in one update."""
+    minibatch_size: int = 8192
+    """Steps in one gradient step; whole segments of `horizon` steps."""
+    optimizer: Literal["adam", "muon"] = "adam"
+    """adam, or muon for matrices with adam for the rest."""
+    learning_rate: float = 2.5e-3
+    """At the start; see anneal."""
+    anneal: Literal["cosine", "linear", "none"] = "cosine"
+    """How the learning rate falls to 0 over total_steps."""
+    adam_eps: float = 1e-5
+    """Adam's epsilon."""
+    gamma: float = 0.99
+    """Discount per step."""
+    gae_lambda: float = 0.95
+    """Generalized advantage estimation: 0 trusts the value, 1 the returns."""
+    norm_advantages: bool = True
+    """Normalize the advantages of each minibatch to mean 0 and deviation 1."""
+    clip_coef: float = 0.2
+    """PPO's clip range of the probability ratio."""
+    vf_coef: float = 0.5
+    """Weight of the value loss."""
+    vf_clip_coef: float | None = None
+    """Clip range of the value around the old one; none does not clip."""
+    ent_coef: float = 0.01
+    """Weight of the entropy bonus."""
+    max_grad_norm: float = 0.5
+    """Gradients are scaled down to this global norm."""
+    target_kl: float | None = None
+    """End an update's epochs when the policy moved this far; none never does."""
+    reward_clip: float | None = None
+    """Clip rewards to plus and minus this; none keeps them."""
+    checkpoint_seconds: float = 300.0
+    """Save a checkpoint about this often, and always at the end."""
+    data_dir: str = "experiments"
+    """Folder that receives a folder per run."""
+
+    def __post_init__(self) -> None:
+        positive = ("total_steps", "horizon", "epochs", "minibatch_size", "learning_rate")
+        for key in (*positive, "adam_eps", "clip_coef", "max_grad_norm", "checkpoint_seconds"):
+            _require(self, key, "a number > 0", lambda x: x > 0)
+        for key in ("vf_clip_coef", "target_kl", "reward_clip"):
+            _require(self, key, "none or a number > 0", lambda x: x is None or x > 0)
+        for key in ("gamma", "gae_lambda"):
+            _require(self, key, "a number from 0 to 1", lambda x: 0 <= x <= 1)
+        for key in ("seed", "vf_coef", "ent_coef"):
+            _require(self, key, "a number >= 0", lambda x: x >= 0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class VecConfig:
+    """How to run the environments: puffer.vector's options."""
+
+    backend: Literal["serial", "multiprocessing", "native"] = "multiprocessing"
+    """native: one environment object with many simulations inside, in this process."""
+    num_envs: int = 8
+    """Environment objects; native has one, whose simulations are --env.num-envs."""
+    num_workers: int | None = None
+    """multiprocessing: processes; none takes the usable cores."""
+    batch_size: int | None = None
+    """multiprocessing: environments that one step waits for; none waits for all."""
+    timeout: float = 60.0
+    """multiprocessing: seconds after which a silent worker is an error."""
+
+    def __post_init__(self) -> None:
+        for key in ("num_envs", "timeout"):
+            _require(self, key, "a number > 0", lambda x: x > 0)
+        for key in ("num_workers", "batch_size"):
+            _require(self, key, "none or a number > 0", lambda x: x is None or x > 0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PolicyConfig:
+    """The network."""
+
+    name: str = "default"
+    """default, or module:Class of your own."""
+    hidden_size: int = 128
+    """Width of the hidden layer."""
+    recurrent: Literal["none", "lstm"] = "none"
+    """Recurrent cell between encoder and decoder."""
+
+    def __post_init__(self) -> None:
+        _require(self, "hidden_size", "a number > 0", lambda x: x > 0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Config:
+    """One run."""
+
+    env_name: str
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    vec: VecConfig = dataclasses.field(default_factory=VecConfig)
+    policy: PolicyConfig = dataclasses.field(default_factory=PolicyConfig)
+    env: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """Return the settings as the TOML has them; what is None is left out."""
+        tables = {s: dataclasses.asdict(getattr(self, s)) for s in ("train", "vec", "policy")}
+        tables["env"] = dict(self.env)
+        return {s: {k: v for k, v in t.items() if v is not None} for s, t in tables.items()}
+
+
+SECTIONS = {"train": TrainConfig, "vec": VecConfig, "policy": PolicyConfig}
+Tables = dict[str, dict[str, Any]]
+
+
+def resolve(spec: EnvSpec, config_file: str | Path | None = None) -> tuple[Config, Tables]:
+    """Return the settings of an environment before any flag, and the origin of each value.
+
+    Origins are tables of the same shape that hold `default`, `NAME.toml` or the file's path.
+
+    Raises:
+        UsageError: the file cannot be read, or holds an unknown key or a value of a wrong type.
+    """
+    values: Tables = {name: {} for name in (*SECTIONS, "env")}
+    origins: Tables = {name: {} for name in values}
+    for section, cls in SECTIONS.items():
+        for field in dataclasses.fields(cls):
+            origins[section][field.name] = "default"
+    for option in spec.options:
+        values["env"][option.name] = option.default
+        origins["env"][option.name] = "default"
+    sources: list[tuple[str, Mapping[str, Any]]] = [(f"{spec.name}'s settings", spec.settings)]
+    if config_file is not None:
+        sources.append((str(config_file), _read_toml(config_file)))
+    for origin, tables in sources:
+        for section, table in tables.items():
+            if section not in values or not isinstance(table, Mapping):
+                raise UsageError(
+                    f"{origin}: unknown table [{section}]: there is {', '.join(values)}"
+                )
+            for key, value in table.items():
+                kind = _expected_type(spec, section, key, origin)
+                values[section][key] = _convert(value, kind, f"{origin}: {section}.{key}")
+                origins[section][key] = origin
+    sections = {name: cls(**values[name]) for name, cls in SECTIONS.items()}
+    return Config(spec.name, **sections, env=values["env"]), origins  # type: ignore[arg-type]
+
+
+def to_toml(tables: Tables, origins: Tables | None = None) -> str:
+    """Return `tables` as a TOML text that `--config` reads, with the origins as comments."""
+    lines = []
+    for section, table in tables.items():
+        lines.append(f"[{section}]")
+        for key, value in table.items():
+            text = f"{key} = {_toml_value(value)}"
+            origin = (origins or {}).get(section, {}).get(key)
+            lines.append(f"{text:<40}# {origin}" if origin else text)
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _read_toml(path: str | Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(f"--config {path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path}: is not a TOML file ({error})") from error
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return repr(value)
+
+
+def _expected_type(spec: EnvSpec, section: str, key: str, origin: str) -> Any:
+    if section == "env":
+        known: dict[str, Any] = {o.name: type(o.default) for o in spec.options}
+    else:
+        known = typing.get_type_hints(SECTIONS[section])
+    if key not in known:
+        raise UsageError(f"{origin}: unknown key {section}.{key}: {near(key, known)}")
+    return known[key]
+
+
+def _convert(value: Any, kind: Any, where: str) -> Any:
+    """Return `value` as `kind`, a type, a union of types or a Literal."""
+    choices = typing.get_args(kind)
+    if typing.get_origin(kind) is Literal:
+        if value not in choices:
+            raise UsageError(f"{where} = {value!r}: expected one of {', '.join(map(repr, choices))}")
+        return value
+    kinds = choices if typing.get_origin(kind) is types.UnionType else (kind,)
+    if float in kinds and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not any(type(value) is k for k in kinds):
+        names = " or ".join(k.__name__ for k in kinds if k is not types.NoneType)
+        raise UsageError(f"{where} = {value!r}: expected {names}, got {type(value).__name__}")
+    return value
+
+
+def _require(config: Any, key: str, expected: str, holds: Any) -> None:
+    value = getattr(config, key)
+    if not holds(value):
+        section = next(s for s, cls in SECTIONS.items() if isinstance(config, cls))
+        raise UsageError(f"{section}.{key}={value!r}: expected {expected}")

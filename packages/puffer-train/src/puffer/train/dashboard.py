@@ -1,0 +1,292 @@
+"""What a person (or a program) sees of a run: a live dashboard, plain lines, JSON or nothing."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+from puffer.core.stats import mean_infos
+
+from puffer.train.log import to_json
+
+Kind = Literal["auto", "rich", "plain", "json", "none"]
+
+
+class UI(Protocol):
+    """What the command line asks of a user interface."""
+
+    def update(self, steps: int, metrics: Mapping[str, Any]) -> None:
+        """Take the numbers of one update; shows at most a few times a second."""
+
+    def message(self, text: str) -> None:
+        """Show a sentence."""
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Show what came out."""
+
+    def close(self) -> None:
+        """Give the terminal back."""
+
+
+def make_ui(kind: Kind, environment: str, total_steps: int) -> UI:
+    """Return the user interface called `kind`; `auto` is rich on a terminal, else plain."""
+    if kind == "auto":
+        kind = "rich" if sys.stdout.isatty() else "plain"
+    if kind == "rich":
+        return RichUI(environment, total_steps)
+    if kind == "plain":
+        return PlainUI(environment, total_steps)
+    return JsonUI() if kind == "json" else NoUI()
+
+
+class NoUI:
+    """Shows nothing."""
+
+    def update(self, steps: int, metrics: Mapping[str, Any]) -> None:
+        """Ignore the numbers."""
+
+    def message(self, text: str) -> None:
+        """Ignore the sentence."""
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Ignore the outcome."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class JsonUI(NoUI):
+    """Prints one JSON object a line on standard output, at most one a second; then the summary."""
+
+    def __init__(self) -> None:
+        self._pace = _Pace(1.0)
+
+    def update(self, steps: int, metrics: Mapping[str, Any]) -> None:
+        """Print the numbers."""
+        if self._pace.due():
+            _write(to_json({"steps": steps, **metrics}))
+
+    def message(self, text: str) -> None:
+        """Print the sentence to standard error."""
+        _write(text, sys.stderr)
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Print the summary, the last line."""
+        _write(to_json(summary))
+
+
+class PlainUI(NoUI):
+    """Prints a line every few seconds."""
+
+    def __init__(self, environment: str, total_steps: int) -> None:
+        self._environment, self._total = environment, total_steps
+        self._pace = _Pace(2.0)
+        self._window = _Window()
+
+    def update(self, steps: int, metrics: Mapping[str, Any]) -> None:
+        """Print where the run stands."""
+        self._window.add(steps, metrics)
+        if not self._pace.due() and steps < self._total:
+            return
+        window = self._window.take()
+        environment = window["environment"]
+        parts = [
+            f"{min(steps / self._total, 1):4.0%}",
+            f"{count(steps)} steps",
+            f"{count(window['steps_per_second'])}/s",
+            f"return {number(environment.get('episode_return', math.nan))}",
+            f"length {number(environment.get('episode_length', math.nan))}",
+            f"entropy {number(metrics['losses']['entropy'])}",
+            f"{duration(remaining(steps, self._total, metrics['seconds']))} left",
+        ]
+        _write("  ".join(parts))
+
+    def message(self, text: str) -> None:
+        """Print the sentence."""
+        _write(text)
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Print the outcome in one line."""
+        _write(summary_line(summary))
+
+
+class RichUI(NoUI):
+    """A live dashboard in the terminal, drawn twice a second."""
+
+    def __init__(self, environment: str, total_steps: int) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._environment, self._total = environment, total_steps
+        self._console = Console()
+        self._live = Live(console=self._console, auto_refresh=False)
+        self._pace = _Pace(0.5)
+        self._window = _Window()
+        self._shown: Mapping[str, float] = {}
+        self._live.start()
+
+    def update(self, steps: int, metrics: Mapping[str, Any]) -> None:
+        """Redraw the dashboard."""
+        self._window.add(steps, metrics)
+        if not self._pace.due() and steps < self._total:
+            return
+        window = self._window.take()
+        self._shown = {**self._shown, **window["environment"]}
+        panel = draw(self._environment, self._total, steps, metrics, window, self._shown)
+        self._live.update(panel, refresh=True)
+
+    def message(self, text: str) -> None:
+        """Print the sentence above the dashboard."""
+        self._console.print(text, highlight=False, markup=False)
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Leave the last picture and print the outcome."""
+        self.close()
+        self._console.print(summary_line(summary), highlight=False, markup=False)
+
+    def close(self) -> None:
+        """Stop drawing."""
+        self._live.stop()
+
+
+def draw(
+    environment: str,
+    total_steps: int,
+    steps: int,
+    metrics: Mapping[str, Any],
+    window: Mapping[str, Any],
+    statistics: Mapping[str, float],
+) -> Any:
+    """Return the dashboard as a rich renderable that fits terminals from 80 columns on."""
+    from rich import box
+    from rich.columns import Columns
+    from rich.console import Group
+    from rich.panel import Panel
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    def table(title: str, rows: list[tuple[str, ...]]) -> Table:
+        grid = Table(
+            box=None, show_header=False, title=title, title_justify="left", title_style="bold cyan"
+        )
+        for column in range(len(rows[0]) if rows else 2):
+            grid.add_column(justify="left" if column == 0 else "right", no_wrap=True)
+        for row in rows:
+            grid.add_row(*row)
+        return grid
+
+    left = remaining(steps, total_steps, metrics["seconds"])
+    progress = table(
+        "Progress",
+        [
+            ("steps", count(steps)),
+            ("of", count(total_steps)),
+            ("steps/s", count(window["steps_per_second"])),
+            ("updates", str(metrics["updates"])),
+            ("elapsed", duration(metrics["seconds"])),
+            ("left", duration(left)),
+        ],
+    )
+    phases = metrics["phases"]
+    whole = max(metrics["seconds"], 1e-9)
+    shares = [(name, f"{seconds / whole:.0%}") for name, seconds in phases.items()]
+    other = max(0.0, 1 - sum(phases.values()) / whole)
+    times = table("Time", [*shares, ("other", f"{other:.0%}")])
+    losses = table(
+        "Losses",
+        [(k.replace("_", " "), number(v)) for k, v in metrics["losses"].items()]
+        + [("learning rate", number(metrics["learning_rate"]))],
+    )
+    episode = [
+        (k.replace("_", " "), number(v)) for k, v in statistics.items() if k != "episodes"
+    ]
+    returns = table("Episodes", episode[:10] or [("none finished", "")])
+    bar = ProgressBar(total=total_steps, completed=min(steps, total_steps))
+    body = Columns([progress, returns, losses, times], padding=(0, 3))
+    return Panel(
+        Group(bar, body), title=f"[bold]puffer[/] {environment}", title_align="left", box=box.ROUNDED
+    )
+
+
+def summary_line(summary: Mapping[str, Any]) -> str:
+    """Return a run's outcome as one line for people."""
+    line = (
+        f"{summary['environment']}: return {number(summary['return_mean'])} "
+        f"± {number(summary['return_std'])}, score {number(summary['score_mean'])}, "
+        f"length {number(summary['length_mean'])} over {summary['episodes']} episodes; "
+        f"{count(summary['steps'])} steps in {duration(summary['seconds'])} "
+        f"({count(summary['steps_per_second'])} steps/s)"
+    )
+    return f"{line}\ncheckpoint: {summary['checkpoint']}" if summary.get("checkpoint") else line
+
+
+def remaining(steps: int, total: int, seconds: float) -> float:
+    """Return the seconds left at the average speed so far."""
+    return max(0.0, (total - steps) * seconds / steps) if steps else math.inf
+
+
+def count(value: float) -> str:
+    """Return a large number as people read it: 12.3k, 4.56M."""
+    for limit, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= limit:
+            return f"{value / limit:.3g}{unit}"
+    return f"{value:.0f}"
+
+
+def number(value: float) -> str:
+    """Return a measured number with four significant digits; a dash for NaN."""
+    return "-" if not math.isfinite(value) else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """Return `1:02:03` or `2:03`."""
+    if not math.isfinite(seconds):
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class _Pace:
+    """Says when the next output is due."""
+
+    def __init__(self, interval_seconds: float) -> None:
+        self._interval, self._next = interval_seconds, 0.0
+
+    def due(self) -> bool:
+        now = time.perf_counter()
+        if now < self._next:
+            return False
+        self._next = now + self._interval
+        return True
+
+
+class _Window:
+    """Averages what happened since it was last shown."""
+
+    def __init__(self) -> None:
+        self._infos: list[Mapping[str, Any]] = []
+        self._start = (0, 0.0)
+        self._end = (0, 0.0)
+
+    def add(self, steps: int, metrics: Mapping[str, Any]) -> None:
+        self._infos.append(metrics["environment"])
+        self._end = (steps, metrics["seconds"])
+
+    def take(self) -> dict[str, Any]:
+        infos, self._infos = self._infos, []
+        (steps, seconds), self._start = self._start, self._end
+        elapsed = max(self._end[1] - seconds, 1e-9)
+        return {
+            "environment": mean_infos(infos),
+            "steps_per_second": (self._end[0] - steps) / elapsed,
+        }
+
+
+def _write(text: str, stream: Any = None) -> None:
+    stream = stream or sys.stdout
+    stream.write(text + "\n")
+    stream.flush()

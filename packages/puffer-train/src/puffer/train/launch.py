@@ -1,0 +1,114 @@
+"""From settings to objects: the vector environment, the policy, the run's folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import os
+import re
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+import puffer.vector
+import torch
+from puffer.core.errors import UsageError
+from puffer.core.registry import EnvSpec
+from torch import nn
+
+from puffer.train.config import Config, PolicyConfig
+from puffer.train.models import Default, LSTMWrapper
+from puffer.train.trainer import derive_seed
+
+
+def make_vecenv(spec: EnvSpec, config: Config) -> Any:
+    """Return the vector environment that `config.vec` and `config.env` describe.
+
+    It gives final observations wherever the environment can.
+    """
+    vec = config.vec
+    options: dict[str, Any] = {"backend": vec.backend, "final_observations": True}
+    if vec.backend == "serial":
+        options["num_envs"] = vec.num_envs
+    elif vec.backend == "multiprocessing":
+        options |= {
+            "num_envs": vec.num_envs,
+            "num_workers": vec.num_workers or default_workers(vec.num_envs),
+            "batch_size": vec.batch_size or vec.num_envs,
+            "timeout": vec.timeout,
+        }
+    return puffer.vector.make(spec.creator, env_kwargs=dict(config.env), **options)
+
+
+def default_workers(num_envs: int) -> int:
+    """Return the largest divisor of `num_envs` that is at most the number of usable cores."""
+    cores = usable_cores()
+    return max(n for n in range(1, num_envs + 1) if num_envs % n == 0 and n <= cores)
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def make_policy(spec: EnvSpec, config: PolicyConfig, env: Any, seed: int) -> nn.Module:
+    """Return the policy that `config` and the environment's spec name, for `env`'s spaces.
+
+    The same seed gives the same weights; torch's global random state is left as it was.
+    """
+    name = spec.policy if config.name == "default" and spec.policy else config.name
+    cls: Any = Default if name == "default" else _load_class(name)
+    kwargs = {"hidden_size": config.hidden_size}
+    accepted = inspect.signature(cls).parameters
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "weights"))
+        policy: nn.Module = cls(env, **{k: v for k, v in kwargs.items() if k in accepted})
+        return LSTMWrapper(env, policy) if config.recurrent == "lstm" else policy
+
+
+def for_evaluation(spec: EnvSpec, config: Config, episodes: int, render_mode: str | None) -> Config:
+    """Return `config` with an environment that reports every episode, all in one batch."""
+    known = {option.name for option in spec.options}
+    env = dict(config.env)
+    if "report_interval" in known:
+        env["report_interval"] = 0
+    rendering = render_mode is not None
+    if rendering:
+        env["render_mode"] = render_mode
+    backend = "native" if config.vec.backend == "native" else "serial"
+    if "num_envs" in known:
+        env["num_envs"] = 1 if rendering else min(episodes, 1024)
+    copies = 1 if rendering or "num_envs" in known else min(episodes, config.vec.num_envs)
+    vec = dataclasses.replace(
+        config.vec, backend=backend, num_envs=copies, num_workers=None, batch_size=None
+    )
+    return dataclasses.replace(config, vec=vec, env=env)
+
+
+def new_run_dir(data_dir: str, env_name: str) -> Path:
+    """Create and return a folder of its own for a run, named after environment and time."""
+    safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", env_name)
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    path = Path(data_dir) / f"{safe}-{stamp}-{secrets.token_hex(2)}"
+    try:
+        path.mkdir(parents=True)
+    except OSError as error:
+        raise UsageError(
+            f"train.data_dir={data_dir!r}: cannot create a folder in it ({error.strerror}): "
+            "choose another with --train.data-dir"
+        ) from error
+    return path
+
+
+def _load_class(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(
+            f"policy.name={name!r}: {error}: expected default, or module:Class that imports"
+        ) from error

@@ -1,0 +1,58 @@
+"""Optimizers and learning-rate schedules by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from puffer.train.config import TrainConfig
+
+
+class Muon(torch.optim.Optimizer):
+    """torch's Muon for weight matrices beside Adam for all other parameters, as one optimizer.
+
+    Muon orthogonalizes the momentum of a matrix (Jordan et al. 2024,
+    https://kellerjordan.github.io/posts/muon/); biases and other shapes have nothing to
+    orthogonalize. Weights are not decayed.
+    """
+
+    def __init__(self, params: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
+        params = list(params)
+        super().__init__(params, {"lr": lr})
+        matrices = [p for p in params if p.ndim == 2]
+        others = [p for p in params if p.ndim != 2]
+        self._parts: list[torch.optim.Optimizer] = []
+        if matrices:
+            self._parts.append(
+                torch.optim.Muon(matrices, lr=lr, momentum=momentum, weight_decay=0.0)
+            )
+        if others:
+            self._parts.append(torch.optim.Adam(others, lr=lr, eps=1e-8))
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Take one step with the learning rate of this optimizer's only group."""
+        for part in self._parts:
+            for group in part.param_groups:
+                group["lr"] = self.param_groups[0]["lr"]
+            part.step(closure)
+
+
+def make_optimizer(config: TrainConfig, policy: nn.Module) -> torch.optim.Optimizer:
+    """Return the optimizer that `config.optimizer` names, over all parameters of `policy`."""
+    if config.optimizer == "muon":
+        return Muon(policy.parameters(), config.learning_rate)
+    return torch.optim.Adam(
+        policy.parameters(), config.learning_rate, eps=config.adam_eps, fused=True
+    )
+
+
+def learning_rate(config: TrainConfig, progress: float) -> float:
+    """Return the learning rate after the share `progress` (0..1) of all steps."""
+    progress = min(max(progress, 0.0), 1.0)
+    if config.anneal == "cosine":
+        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+    return config.learning_rate * (1 - progress if config.anneal == "linear" else 1.0)

@@ -1,0 +1,209 @@
+"""The training loop on one screen: collect, advantage, update."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from puffer.core.errors import PufferError, UsageError
+from puffer.core.stats import mean_infos
+from torch import nn
+
+from puffer.train.advantage import compute_advantages
+from puffer.train.checkpoint import save_checkpoint
+from puffer.train.config import Config
+from puffer.train.log import Logger, NoLogger
+from puffer.train.optim import learning_rate, make_optimizer
+from puffer.train.ppo import update
+from puffer.train.rollout import Collector
+from puffer.train.storage import Segments
+
+
+class TrainingDiverged(PufferError, ArithmeticError):
+    """Rewards, values or the loss are no longer finite; the weights before the update are kept."""
+
+
+class Trainer:
+    """Trains `policy` in `vecenv`; neither is closed by it.
+
+    Args:
+        config: `config.train` says how; the rest goes into the checkpoints' headers.
+        vecenv: a vector environment of `puffer.vector`.
+        policy: any module; see `puffer.train.models`. Moved to the training device.
+        logger: receives the numbers of every update.
+    """
+
+    def __init__(
+        self, config: Config, vecenv: Any, policy: nn.Module, logger: Logger | None = None
+    ) -> None:
+        train = config.train
+        self.config, self.vecenv = config, vecenv
+        self.device = pick_device(train.device)
+        self.policy = policy.to(self.device)
+        self.logger = logger or NoLogger()
+        self.optimizer = make_optimizer(train, self.policy)
+        self.generator = torch.Generator(self.device)
+        self.generator.manual_seed(derive_seed(train.seed, "sampling"))
+        self.collector = Collector(vecenv, self.policy, train, self.device, self.generator)
+        self.segments = Segments.allocate(
+            train.horizon,
+            vecenv.num_agents,
+            vecenv.single_observation_space,
+            vecenv.single_action_space,
+            self.collector.state,
+            self.device,
+        )
+        self.steps = 0
+        self.updates = 0
+        self.seconds = {"update": 0.0, "advantage": 0.0}
+        self.started = time.perf_counter()
+        self._last_report = (0, self.started)
+        self._tail: deque[tuple[int, np.ndarray, np.ndarray, list[dict[str, Any]]]] = deque()
+        vecenv.async_reset(derive_seed(train.seed, "environment"))
+
+    @property
+    def done(self) -> bool:
+        """Whether `total_steps` have been taken."""
+        return self.steps >= self.config.train.total_steps
+
+    def train_update(self) -> dict[str, Any]:
+        """Collect one segment per agent, learn from it, and return this update's numbers."""
+        train, segments = self.config.train, self.segments
+        rate = learning_rate(train, self.steps / train.total_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.collector.collect(segments)
+        began = time.perf_counter()
+        self._check_finite()
+        advantages = compute_advantages(
+            segments.rewards,
+            segments.values,
+            segments.bootstrap_values,
+            segments.ends,
+            segments.valid,
+            train.gamma,
+            train.gae_lambda,
+        )
+        middle = time.perf_counter()
+        losses = update(
+            self.policy, self.optimizer, segments, advantages, train, self.generator
+        )
+        self.seconds["advantage"] += middle - began
+        self.seconds["update"] += time.perf_counter() - middle
+        self.steps += int(segments.valid.sum())
+        self.updates += 1
+        if not all(np.isfinite(v) for k, v in losses.items() if k != "explained_variance"):
+            raise TrainingDiverged(
+                f"the loss is not finite after {self.steps} steps ({losses}): lower "
+                f"train.learning_rate={train.learning_rate} or set train.reward_clip"
+            )
+        return self._report(losses, rate)
+
+    def train(self) -> dict[str, Any]:
+        """Train to the end and return `summary`."""
+        while not self.done:
+            self.train_update()
+        return self.summary()
+
+    def summary(self) -> dict[str, Any]:
+        """Return what came out; means are over the episodes of the last tenth of the steps."""
+        seconds = time.perf_counter() - self.started
+        returns = np.concatenate([r for _, r, _, _ in self._tail] or [np.zeros(0)])
+        lengths = np.concatenate([n for _, _, n, _ in self._tail] or [np.zeros(0)])
+        infos = mean_infos(info for *_, infos in self._tail for info in infos)
+        nan = float("nan")
+        mean = float(returns.mean()) if len(returns) else nan
+        return {
+            "environment": self.config.env_name,
+            "steps": self.steps,
+            "seconds": seconds,
+            "steps_per_second": self.steps / seconds,
+            "episodes": len(returns),
+            "return_mean": mean,
+            "return_std": float(returns.std()) if len(returns) else nan,
+            "score_mean": infos.get("score", mean),
+            "length_mean": float(lengths.mean()) if len(lengths) else nan,
+        }
+
+    def save(self, run_dir: str | Path) -> Path:
+        """Write a checkpoint into the run's folder and return its path."""
+        header = {
+            "environment": self.config.env_name,
+            "policy": self.config.tables()["policy"],
+            "env": dict(self.config.env),
+            "observation_space": repr(self.vecenv.single_observation_space),
+            "action_space": repr(self.vecenv.single_action_space),
+        }
+        return save_checkpoint(run_dir, self.steps, self.policy, header)
+
+    def _report(self, losses: dict[str, float], rate: float) -> dict[str, Any]:
+        now = time.perf_counter()
+        steps, when = self._last_report
+        self._last_report = (self.steps, now)
+        returns, lengths = self.collector.tracker.drain()
+        infos, self.collector.infos = self.collector.infos, []
+        self._tail.append((self.steps, returns, lengths, infos))
+        while self._tail[0][0] < self.steps - self.config.train.total_steps / 10:
+            self._tail.popleft()
+        metrics = {
+            "updates": self.updates,
+            "seconds": now - self.started,
+            "steps_per_second": (self.steps - steps) / (now - when),
+            "learning_rate": rate,
+            "environment": mean_infos(infos),
+            "losses": losses,
+            "phases": {**self.collector.seconds, **self.seconds},
+        }
+        self.logger.log(self.steps, metrics)
+        return metrics
+
+    def _check_finite(self) -> None:
+        for field in ("rewards", "values", "log_probs"):
+            finite = torch.isfinite(getattr(self.segments, field))
+            if not bool(finite.all()):
+                t, agent = (~finite).nonzero()[0].tolist()
+                raise TrainingDiverged(
+                    f"{field} of agent {agent} is not finite, {t + 1} steps into update "
+                    f"{self.updates + 1}: check the environment's rewards and observations for "
+                    "NaN and infinity, or lower train.learning_rate"
+                )
+
+
+def derive_seed(seed: int, purpose: str) -> int:
+    """Return a seed in 0..2^48 such that different seeds or purposes share no streams."""
+    words = np.frombuffer(purpose.encode(), np.uint8)
+    sequence = np.random.SeedSequence([seed, *words.tolist()])
+    return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(16))
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device that `name` means; `auto` is CUDA where there is one, else the CPU.
+
+    Raises:
+        UsageError: it is no device, or there is none of the kind.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(
+            f"train.device={name!r} is no device: expected auto, cpu, cuda, cuda:1 or mps"
+        ) from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(
+            f"train.device={name!r}, but this machine has no CUDA device that torch can use: "
+            "use --train.device cpu"
+        )
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(
+            f"train.device={name!r}, but there are {torch.cuda.device_count()} CUDA devices: "
+            "use cuda:0"
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError(f"train.device={name!r}, but there is no MPS here: use --train.device cpu")
+    return device
