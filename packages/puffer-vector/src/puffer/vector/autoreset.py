@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 from typing import Any
 
@@ -13,7 +14,7 @@ from puffer.core.env import Infos, StepResult
 from puffer.core.stats import episode_info
 
 
-def with_autoreset(env: Any, buf: Buffers | None = None) -> PufferEnv:
+def with_autoreset(env: Any) -> PufferEnv:
     """Return a PufferEnv around a Gymnasium or PettingZoo environment, emulated where it is not."""
     from puffer.core.emulation import emulate
 
@@ -21,8 +22,8 @@ def with_autoreset(env: Any, buf: Buffers | None = None) -> PufferEnv:
     if isinstance(emulated, PufferEnv):
         return emulated
     if hasattr(emulated, "possible_agents"):
-        return PettingZooAutoreset(emulated, buf)
-    return GymnasiumAutoreset(emulated, buf)
+        return PettingZooAutoreset(emulated)
+    return GymnasiumAutoreset(emulated)
 
 
 class _Autoreset(PufferEnv):
@@ -30,14 +31,15 @@ class _Autoreset(PufferEnv):
 
     can_fill_final_observations = True
 
-    def __init__(self, env: Any, num_agents: int, buf: Buffers | None) -> None:
+    def __init__(self, env: Any) -> None:
         self.env = env
+        self.can_fill_action_masks = env.can_fill_action_masks  # type: ignore[misc]
         self.emulated = env.emulated
         self.render_mode = env.render_mode
         self.single_observation_space = env.single_observation_space
         self.single_action_space = env.single_action_space
-        self.num_agents = num_agents
-        super().__init__(buf)
+        self.num_agents = env.num_agents
+        super().__init__()
 
     @property
     def num_simulations(self) -> int:
@@ -52,7 +54,8 @@ class _Autoreset(PufferEnv):
     def attach(self, buf: Buffers) -> None:
         """Make the emulated environment write the rows of `buf`."""
         super().attach(buf)
-        self.env.attach(buf)
+        # The final rows are ours to fill: the emulated environment knows one episode at a time.
+        self.env.attach(dataclasses.replace(buf, final_observations=None))
 
     def render(self) -> Any:
         """Return what the environment draws."""
@@ -70,9 +73,6 @@ def _seed_or_entropy(seed: int | None) -> int:
 
 class GymnasiumAutoreset(_Autoreset):
     """A GymnasiumPufferEnv as a PufferEnv of one agent."""
-
-    def __init__(self, env: Any, buf: Buffers | None = None) -> None:
-        super().__init__(env, 1, buf)
 
     def reset(self, seed: int | None = None) -> tuple[np.ndarray, Infos]:
         """Begin a new episode."""
@@ -103,11 +103,11 @@ class PettingZooAutoreset(_Autoreset):
     keeps its mask, with its last reward, on that step and is masked from the next one on.
     """
 
-    def __init__(self, env: Any, buf: Buffers | None = None) -> None:
+    def __init__(self, env: Any) -> None:
         self._slots = {agent: slot for slot, agent in enumerate(env.possible_agents)}
         self._returns = dict.fromkeys(self._slots, 0.0)
         self._lengths = dict.fromkeys(self._slots, 0)
-        super().__init__(env, len(self._slots), buf)
+        super().__init__(env)
 
     def reset(self, seed: int | None = None) -> tuple[np.ndarray, Infos]:
         """Begin a new episode."""

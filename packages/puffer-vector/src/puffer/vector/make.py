@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from puffer.core.errors import UsageError, near
+from puffer.vector.multiprocess import Multiprocessing
 from puffer.vector.native import Native
 from puffer.vector.protocol import VectorEnv
 from puffer.vector.recipe import Creator, Recipe
 from puffer.vector.serial import Serial
 
-BACKENDS: dict[str, type[VectorEnv]] = {
+BACKENDS: Mapping[str, type[VectorEnv]] = {
     "serial": Serial,
+    "multiprocessing": Multiprocessing,
     "native": Native,
 }
 

@@ -85,6 +85,13 @@ class Native(VectorEnv):
         flags = b.terminals, b.truncations
         return b.observations, b.rewards, *flags, self._infos, self._agent_ids, b.masks
 
+    def hold(self) -> None:
+        """Make `recv` return the same arrays again, without infos."""
+        if self._phase != "send":
+            self._refuse("hold")
+        self._infos = []
+        self._phase = "recv"
+
     def close(self) -> None:
         """Close the environment; calling it again does nothing."""
         if self._phase != "closed":

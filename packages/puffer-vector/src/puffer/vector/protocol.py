@@ -37,6 +37,7 @@ class VectorEnv(abc.ABC):
         agents_per_batch: rows that one `recv` or `step` returns.
         num_agents: rows of all environments together.
         total_envs: environments, the number given to `make`.
+        fixed_batches: whether a batch consists of the same agents each time it comes round.
         final_observations: `(num_envs, *observation_shape)`, the last observations of the episodes
             that ended on this step; None if not asked for.
         action_masks: `(num_envs, sum of nvec)` bool, the actions that are allowed now; None if not
@@ -52,6 +53,7 @@ class VectorEnv(abc.ABC):
     agents_per_batch: int
     num_agents: int
     total_envs: int
+    fixed_batches: bool = True
     final_observations: np.ndarray | None = None
     action_masks: np.ndarray | None = None
 
@@ -114,6 +116,14 @@ class VectorEnv(abc.ABC):
         """Return `(observations, rewards, terminals, truncations, infos, agent_ids, masks)`.
 
         `agent_ids` `(num_envs,)` int64 says which rows of the whole these are. Raises as `step`.
+        """
+
+    @abc.abstractmethod
+    def hold(self) -> None:
+        """Leave the last batch as it is, instead of `send`.
+
+        `recv` goes on with other agents; once all agents are held, it returns their batches again,
+        without infos. A learner that wants the same number of steps of everybody waits so.
         """
 
     @abc.abstractmethod

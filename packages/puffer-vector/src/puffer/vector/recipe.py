@@ -8,10 +8,51 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from puffer.core import Buffers, PufferEnv
+from puffer.core.buffers import Fields
 from puffer.core.errors import UsageError
+from puffer.core.spaces import Box, FlatActionSpace
 from puffer.vector.autoreset import with_autoreset
 
 Creator = Callable[..., Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EnvShape:
+    """What all environments of one vector have in common."""
+
+    single_observation_space: Box
+    single_action_space: FlatActionSpace
+    num_agents: int
+    emulated: bool
+
+    @classmethod
+    def of(cls, env: PufferEnv) -> EnvShape:
+        """Return what every other environment must have in common with `env`."""
+        return cls(
+            env.single_observation_space,
+            env.single_action_space,
+            env.num_agents,
+            env.emulated is not None,
+        )
+
+    def fields(self, num_envs: int, **optional: bool) -> Fields:
+        """Return name -> (shape, dtype) of the buffers for `num_envs` environments."""
+        return Buffers.fields(
+            self.single_observation_space,
+            self.single_action_space,
+            num_envs * self.num_agents,
+            **optional,
+        )
+
+    def check(self, env: PufferEnv, index: int) -> None:
+        """Refuse `env`, number `index`, if it differs."""
+        for name in ("single_observation_space", "single_action_space", "num_agents"):
+            given, expected = getattr(env, name), getattr(self, name)
+            if given != expected:
+                raise UsageError(
+                    f"env {index} has {name} {given}, env 0 has {expected}: "
+                    "all environments of one vector must agree"
+                )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,16 +71,24 @@ class Recipe:
         except (TypeError, ValueError):  # some builtins have no signature
             return False
 
-    def build(self, buf: Buffers | None = None) -> PufferEnv:
-        """Return a new environment that writes into `buf`, or into arrays of its own."""
-        if self.takes_buf:
-            env = self.creator(*self.args, **self.kwargs, buf=buf)
-        else:
-            env = self.creator(*self.args, **self.kwargs)
+    def build(self, buf: Buffers | None = None, *, emulated: bool = False) -> PufferEnv:
+        """Return a new environment that writes into `buf`, or into arrays of its own.
+
+        Args:
+            buf: its rows.
+            emulated: the creator is known to return an environment that is emulated; it cannot
+                fill all of `buf` by itself, so that it is attached later.
+        """
+        given = {"buf": buf} if self.takes_buf and not emulated else {}
+        env = self.creator(*self.args, **self.kwargs, **given)
         if not isinstance(env, PufferEnv):
-            return with_autoreset(env, buf)
-        if buf is not None and not self.takes_buf:
-            env.attach(buf)
+            env, given = with_autoreset(env), {}
+        if buf is not None and not given:
+            try:
+                env.attach(buf)
+            except BaseException:
+                env.close()
+                raise
         return env
 
 
@@ -53,7 +102,8 @@ def build_envs(
         if len(recipes) == 1 and not any(optional.values()):
             return [first], buffers_of(first)
         check_optional(first, **optional)
-        buffers = Buffers.allocate(fields_of(first, len(recipes), **optional))
+        shape = EnvShape.of(first)
+        buffers = Buffers.allocate(shape.fields(len(recipes), **optional))
         rows = buffers.rows(0, first.num_agents)
         # An env that takes `buf` but has the plain `attach` may hold pointers into its own arrays.
         if recipes[0].takes_buf and type(first).attach is PufferEnv.attach:
@@ -64,13 +114,13 @@ def build_envs(
     except BaseException:
         first.close()
         raise
-    return build_more([first], recipes[1:], first, buffers), buffers
+    return build_more([first], recipes[1:], shape, buffers), buffers
 
 
 def build_more(
     envs: list[PufferEnv],
     recipes: Sequence[Recipe],
-    like: PufferEnv,
+    shape: EnvShape,
     buffers: Buffers,
     first_env: int = 0,
 ) -> list[PufferEnv]:
@@ -79,36 +129,26 @@ def build_more(
     Args:
         envs: the environments on the first rows of `buffers`.
         recipes: the ones to build.
-        like: each must have its spaces and number of agents.
+        shape: each must have it.
         buffers: rows for all.
         first_env: the number of `envs[0]` in the whole vector, for messages.
     """
     try:
         for recipe in recipes:
-            start = len(envs) * like.num_agents
+            start = len(envs) * shape.num_agents
             try:
-                env = recipe.build(buffers.rows(start, start + like.num_agents))
+                rows = buffers.rows(start, start + shape.num_agents)
+                env = recipe.build(rows, emulated=shape.emulated)
             except Exception as error:
                 error.add_note(f"while making env {first_env + len(envs)}")
                 raise
             envs.append(env)
-            check_alike(env, like, first_env + len(envs) - 1)
+            shape.check(env, first_env + len(envs) - 1)
     except BaseException:
         for env in envs:
             env.close()
         raise
     return envs
-
-
-def check_alike(env: PufferEnv, like: PufferEnv, index: int) -> None:
-    """Refuse an environment whose rows differ from those of env 0."""
-    for attribute in ("single_observation_space", "single_action_space", "num_agents"):
-        given, expected = getattr(env, attribute), getattr(like, attribute)
-        if given != expected:
-            raise UsageError(
-                f"env {index} has {attribute} {given}, env 0 has {expected}: "
-                "all environments of one vector must agree"
-            )
 
 
 def check_optional(env: PufferEnv, **optional: bool) -> None:
@@ -118,16 +158,6 @@ def check_optional(env: PufferEnv, **optional: bool) -> None:
             raise UsageError(
                 f"{name}=True: {type(env.driver_env).__name__} cannot fill them, leave it False"
             )
-
-
-def fields_of(env: PufferEnv, num_envs: int, **optional: bool) -> Any:
-    """Return name -> (shape, dtype) of the buffers for `num_envs` environments like `env`."""
-    return Buffers.fields(
-        env.single_observation_space,
-        env.single_action_space,
-        num_envs * env.num_agents,
-        **optional,
-    )
 
 
 def buffers_of(env: PufferEnv) -> Buffers:

@@ -1,0 +1,379 @@
+"""Crew: the worker processes of one vector environment; starts them, watches them, ends them."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing.connection
+import os
+import pickle
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from puffer.core.errors import UsageError, WorkerError
+from puffer.vector.recipe import EnvShape, Recipe
+from puffer.vector.shared import SharedBlock
+from puffer.vector.wait import wait
+from puffer.vector.worker import (
+    CLOSE,
+    COMMAND_NAMES,
+    DONE,
+    MESSAGE,
+    RESET,
+    RUNNING,
+    START,
+    STEP,
+    Job,
+    RemoteError,
+    run_worker,
+)
+
+CHECK_SECONDS = 0.1  # how often a wait looks for dead and hung workers
+GATHER_SECONDS = 0.1  # how long a failure waits for others, to report them together
+STACK_SECONDS = 1.0  # how long a hung worker has to write its stack
+
+THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class Crew:
+    """Worker processes with their pipes and semaphores.
+
+    Args:
+        context: of multiprocessing, for one start method.
+        recipes: all environments; each worker gets as many, neighbours.
+        shape: what each environment must look like.
+        block: the shared arrays, `commands` and `statuses` among them.
+        num_workers: how many processes.
+        timeout: seconds that one step or reset may take.
+        start_timeout: seconds that building the environments may take.
+
+    Raises:
+        UsageError: recipes that cannot be sent to a worker.
+        WorkerError: a worker failed to start; all others have been ended.
+    """
+
+    def __init__(
+        self,
+        context: Any,
+        recipes: Sequence[Recipe],
+        shape: EnvShape,
+        block: SharedBlock,
+        *,
+        num_workers: int,
+        timeout: float,
+        start_timeout: float,
+    ) -> None:
+        self._owner = os.getpid()
+        self._method = context.get_start_method()
+        self._envs_per_worker = len(recipes) // num_workers
+        self._limits = {START: start_timeout, STEP: timeout, RESET: timeout}
+        arrays = block.arrays()
+        self._commands = arrays["commands"].data
+        self._statuses = arrays["statuses"].data
+        self._processes: list[BaseProcess] = []
+        self._pipes: list[Connection] = []
+        self._wakes = [context.Semaphore(0) for _ in range(num_workers)]
+        self._done = context.Semaphore(0)
+        self._busy: set[int] = set()  # given a command and not yet returned by `finished`
+        self._since = [0.0] * num_workers  # when each was given its command
+        self._next_check = 0.0
+        try:
+            self._start(context, recipes, shape, block)
+            self.simulations = self._await_ready()
+        except BaseException:
+            self.stop(0.0)
+            raise
+
+    def _start(
+        self, context: Any, recipes: Sequence[Recipe], shape: EnvShape, block: SharedBlock
+    ) -> None:
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        jobs = []
+        for worker in range(len(self._wakes)):
+            first_env = worker * self._envs_per_worker
+            own = recipes[first_env : first_env + self._envs_per_worker]
+            sendable = own if self._method == "fork" else _pickle_recipes(own, self._method)
+            die_with_parent = in_main_thread or self._method == "forkserver"
+            jobs.append(Job(worker, first_env, sendable, shape, die_with_parent))
+        with _environment_of_workers():
+            for job, wake in zip(jobs, self._wakes, strict=True):
+                ours, theirs = context.Pipe()
+                self._pipes.append(ours)
+                process = context.Process(
+                    target=run_worker,
+                    args=(job, theirs, wake, self._done, block),
+                    name=f"puffer-worker-{job.worker}",
+                    daemon=True,
+                )
+                process.start()
+                self._processes.append(process)
+                # Only the worker may hold its end, or its death would not close the pipe.
+                theirs.close()
+                self._busy.add(job.worker)
+                self._since[job.worker] = time.monotonic()
+
+    def _await_ready(self) -> list[int]:
+        """Return how many simulations each worker holds, once all have built their environments."""
+        simulations = [0] * len(self._processes)
+        while self._busy:
+            for worker, count in self.finished(len(self._busy)):
+                simulations[worker] = count
+        return simulations
+
+    # --- the conversation -----------------------------------------------------------------------
+
+    def order_step(self, workers: Iterable[int]) -> None:
+        """Make `workers` step by the actions that stand in the shared rows."""
+        now = time.monotonic()
+        if now > self._next_check:
+            self.check()
+        for worker in workers:
+            self._order(worker, STEP, now)
+
+    def order_reset(self, seeds: Iterable[int | None]) -> None:
+        """Make each worker reset with its seed; what they did before must have been taken."""
+        now = time.monotonic()
+        for worker, seed in enumerate(seeds):
+            with contextlib.suppress(OSError):  # a dead worker is for `check` to report
+                self._pipes[worker].send(seed)
+            self._order(worker, RESET, now)
+
+    def _order(self, worker: int, command: int, now: float) -> None:
+        self._statuses[worker] = RUNNING
+        self._commands[worker] = command
+        self._since[worker] = now
+        self._busy.add(worker)
+        self._wakes[worker].release()
+
+    def finished(self, at_least: int) -> list[tuple[int, Any]]:
+        """Wait until `at_least` more workers are done; return them with their messages, or None.
+
+        Raises:
+            WorkerError: a worker raised, died or hangs.
+        """
+        statuses = self._statuses
+        taken = 0
+        while True:
+            while taken < at_least:
+                wait(self._done, self.check, CHECK_SECONDS)
+                taken += 1
+            done = [worker for worker in self._busy if statuses[worker]]
+            if len(done) == taken:
+                break
+            # A status may be seen before its post: what it stands for is not ours to read yet.
+            at_least = len(done)
+        answers = [(w, self._read(w) if statuses[w] == MESSAGE else None) for w in done]
+        self._busy.difference_update(done)
+        return answers
+
+    @property
+    def idle(self) -> bool:
+        """Whether no worker has anything to do."""
+        return not self._busy
+
+    def drain(self) -> None:
+        """Wait until nobody is busy, and drop what came of it."""
+        while self._busy:
+            self.finished(len(self._busy))
+
+    def _read(self, worker: int) -> Any:
+        try:
+            kind, content = self._receive(worker)
+        except (EOFError, OSError):  # it died while it wrote
+            raise self._gather({worker: self._died(worker)}) from None
+        if kind == "error":
+            error = self._raised(worker, content)
+            raise self._gather({worker: error}) from error.__cause__
+        return content
+
+    def _receive(self, worker: int) -> tuple[str, Any]:
+        kind, content = pickle.loads(self._pipes[worker].recv_bytes())
+        self._statuses[worker] = DONE
+        return kind, content
+
+    # --- failures -------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raise WorkerError if a busy worker is dead, or has been busy for too long."""
+        now = time.monotonic()
+        self._next_check = now + CHECK_SECONDS
+        failures = {}
+        for worker in self._busy:
+            alive = self._processes[worker].is_alive()
+            if self._statuses[worker] != RUNNING:
+                continue  # whatever became of it later, its answer is there
+            if not alive:
+                failures[worker] = self._died(worker)
+            elif now - self._since[worker] > self._limits[self._commands[worker]]:
+                failures[worker] = self._hangs(worker)
+        if failures:
+            raise self._gather(failures)
+
+    def _gather(self, failures: dict[int, WorkerError]) -> WorkerError:
+        """Return the failure of the lowest worker, with those of others as its notes."""
+        give_up = time.monotonic() + GATHER_SECONDS
+        others = self._busy - failures.keys()
+        while others and time.monotonic() < give_up:
+            for worker in sorted(others):
+                alive = self._processes[worker].is_alive()
+                status = self._statuses[worker]
+                if status == RUNNING and alive:
+                    continue
+                others.discard(worker)
+                if status == RUNNING:
+                    failures[worker] = self._died(worker)
+                elif status == MESSAGE:
+                    with contextlib.suppress(EOFError, OSError):
+                        kind, content = self._receive(worker)
+                        if kind == "error":
+                            failures[worker] = self._raised(worker, content)
+            time.sleep(0.005)
+        first, *more = [failures[worker] for worker in sorted(failures)]
+        for failure in more:
+            first.add_note(f"and {failure}")
+        return first
+
+    def _name(self, worker: int) -> str:
+        first = worker * self._envs_per_worker
+        last = first + self._envs_per_worker - 1
+        envs = f"env {first}" if first == last else f"envs {first} to {last}"
+        return f"worker {worker} ({envs})"
+
+    def _raised(self, worker: int, remote: RemoteError) -> WorkerError:
+        call = COMMAND_NAMES[self._commands[worker]]
+        error = WorkerError(
+            f"{self._name(worker)} raised {remote.summary} in {call}; its traceback:\n\n"
+            f"{remote.traceback}"
+        )
+        error.__cause__ = remote.exception()
+        return error
+
+    def _died(self, worker: int) -> WorkerError:
+        process = self._processes[worker]
+        process.join()
+        code = process.exitcode or 0
+        how = f"was killed by {_signal_name(-code)}" if code < 0 else f"exited with code {code}"
+        call = COMMAND_NAMES[self._commands[worker]]
+        hint = ""
+        if code == -getattr(signal, "SIGKILL", 0):
+            hint = ": the system may have run out of memory, try fewer workers"
+        elif self._commands[worker] == START and self._method != "fork":
+            hint = (
+                f": under start_method={self._method!r} a script must call make() below "
+                '`if __name__ == "__main__":`'
+            )
+        stack = self._read_stack(worker, 0.0)
+        return WorkerError(
+            f"{self._name(worker)} {how} in {call}{hint}" + (f"\n\n{stack}" if stack else "")
+        )
+
+    def _hangs(self, worker: int) -> WorkerError:
+        command = self._commands[worker]
+        option = "start_timeout" if command == START else "timeout"
+        stack = ""
+        if hasattr(signal, "SIGUSR1"):
+            os.kill(self._processes[worker].pid or 0, signal.SIGUSR1)
+            stack = self._read_stack(worker, STACK_SECONDS)
+        return WorkerError(
+            f"{self._name(worker)} has been in {COMMAND_NAMES[command]} for more than "
+            f"{option}={self._limits[command]} seconds: it hangs, or needs a larger {option}"
+            + (f"; its stack:\n\n{stack}" if stack else "")
+        )
+
+    def _read_stack(self, worker: int, seconds: float) -> str:
+        """Return what faulthandler wrote into the worker's pipe, waiting `seconds` for it."""
+        pipe = self._pipes[worker]
+        data = b""
+        with contextlib.suppress(EOFError, OSError):
+            while pipe.poll(0.05 if data else seconds):
+                chunk = _read_raw(pipe)
+                if not chunk:
+                    break
+                data += chunk
+        return data.decode("utf-8", "replace")
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def stop(self, seconds: float) -> None:
+        """End every process: ask, wait `seconds`, terminate, kill; a second call does nothing."""
+        if os.getpid() != self._owner:
+            return  # a fork of ours: the workers are its siblings
+        processes, self._processes = self._processes, []
+        for worker in range(len(processes)):
+            self._commands[worker] = CLOSE
+            self._wakes[worker].release()
+        self._join(processes, seconds)
+        for end in ("terminate", "kill"):
+            for process in processes:
+                if process.is_alive():
+                    getattr(process, end)()
+            self._join(processes, 1.0)
+        for process in processes:
+            process.join()
+            process.close()
+        for pipe in self._pipes:
+            pipe.close()
+        self._pipes = []
+
+    def _join(self, processes: list[BaseProcess], seconds: float) -> None:
+        """Wait until all have ended, reading what they still write so that they can."""
+        give_up = time.monotonic() + seconds
+        pipes = list(self._pipes)
+        while alive := [process.sentinel for process in processes if process.is_alive()]:
+            left = give_up - time.monotonic()
+            if left <= 0:
+                return
+            for ready in multiprocessing.connection.wait([*alive, *pipes], left):
+                if isinstance(ready, int):
+                    continue
+                try:
+                    if _read_raw(ready):  # type: ignore[arg-type]
+                        continue
+                except (EOFError, OSError):
+                    pass
+                pipes.remove(ready)  # type: ignore[arg-type]
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
+
+
+def _read_raw(pipe: Connection) -> bytes:
+    """Return some bytes of the pipe, which may hold a stack and not messages; empty at its end."""
+    return os.read(pipe.fileno(), 1 << 16) if os.name == "posix" else pipe.recv_bytes()
+
+
+def _pickle_recipes(recipes: Sequence[Recipe], method: str) -> bytes:
+    try:
+        return pickle.dumps(recipes)
+    except Exception as error:  # PicklingError, AttributeError, TypeError: pickle raises them all
+        raise UsageError(
+            f"an env creator or its arguments cannot be sent to a worker under "
+            f"start_method={method!r} ({error}): define it at the top level of a module"
+        ) from error
+
+
+@contextlib.contextmanager
+def _environment_of_workers() -> Iterator[None]:
+    """Start processes that use one thread each, and leave this process as it was."""
+    before = {name: os.environ.get(name) for name in THREAD_LIMITS}
+    with warnings.catch_warnings():
+        # Our choice of fork is documented, and the workers take no lock of the parent's threads.
+        warnings.filterwarnings("ignore", ".*multi-threaded.*fork", DeprecationWarning)
+        os.environ.update({name: "1" for name in THREAD_LIMITS})
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
