@@ -20,7 +20,7 @@ from puffer.core.registry import EnvFamily, EnvSpec, Option
 from puffer.core.spaces import Box, Discrete, FlatActionSpace, MultiDiscrete
 from puffer.ocean import render
 
-PROTOCOL = 1  # what `PUFFER_OCEAN_PROTOCOL` was when an extension that this file can drive was built
+PROTOCOL = 1  # the `PUFFER_OCEAN_PROTOCOL` of the extensions that this file can drive
 
 OptionValue = bool | int | float | str
 
@@ -122,7 +122,8 @@ class OceanEnv(PufferEnv):
         self.single_action_space = _action_space(spec)
         self.num_agents = num_envs * spec["num_agents"]
         self.max_steps: int = spec["max_steps"]
-        self.metadata = {**self.metadata, "render_fps": spec["steps_per_second"]}
+        # An option may change the speed, so that the class cannot know it.
+        self.metadata = {**self.metadata, "render_fps": spec["steps_per_second"]}  # type: ignore[misc]
         self._num_envs = num_envs
         super().__init__(buf)
 

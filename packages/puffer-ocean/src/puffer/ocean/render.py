@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -46,7 +47,11 @@ def open_renderer(mode: str | None, owner: str) -> Renderer:
     """
     if mode is None:
         return _NoRenderer(owner)
-    renderers = {"rgb_array": _ImageRenderer, "human": _WindowRenderer, "ansi": _TextRenderer}
+    renderers: dict[str, Callable[[], Renderer]] = {
+        "rgb_array": _ImageRenderer,
+        "human": _WindowRenderer,
+        "ansi": _TextRenderer,
+    }
     if mode not in renderers:
         raise UsageError(
             f"render_mode={mode!r}: {owner} has {', '.join(repr(m) for m in MODES)} or None"

@@ -46,7 +46,8 @@ void* checked(const py::array& array, const std::string& name, const py::dtype& 
                      ", expected " + text(dtype) + text(want));
   }
   if ((array.flags() & py::array::c_style) == 0 || !array.writeable()) {
-    throw UsageError("buffer " + name + " is not writeable C-contiguous memory: pass an array "
+    throw UsageError("buffer " + name +
+                     " is not writeable C-contiguous memory: pass an array "
                      "that owns its rows, or a slice of rows of one");
   }
   return const_cast<void*>(array.data());
@@ -72,7 +73,8 @@ bool take_discrete(const T* given, std::int32_t* out, std::size_t rows,
 
 bool take_box(const float* given, float* out, std::size_t size, const ActionSpec& action) {
   bool inside = true;  // written so that NaN fails
-  for (std::size_t i = 0; i < size; ++i) inside &= given[i] >= action.low && given[i] <= action.high;
+  for (std::size_t i = 0; i < size; ++i)
+    inside &= given[i] >= action.low && given[i] <= action.high;
   if (inside && given != out) std::memcpy(out, given, size * sizeof(float));
   return inside;
 }
@@ -96,8 +98,7 @@ class PyEngine {
                     "high"_a = spec.high, "nvec"_a = spec.action.nvec,
                     "action_size"_a = spec.action.size, "action_low"_a = spec.action.low,
                     "action_high"_a = spec.action.high, "num_agents"_a = spec.num_agents,
-                    "max_steps"_a = spec.max_steps,
-                    "steps_per_second"_a = spec.steps_per_second);
+                    "max_steps"_a = spec.max_steps, "steps_per_second"_a = spec.steps_per_second);
   }
 
   void bind(py::array observations, py::array actions, py::array rewards, py::array terminals,
@@ -167,8 +168,7 @@ class PyEngine {
       } else if (const auto* c = std::get_if<Circle>(&shape)) {
         shapes.append(py::make_tuple("circle", rgb(c->color), c->x, c->y, c->radius));
       } else if (const auto* l = std::get_if<Line>(&shape)) {
-        shapes.append(
-            py::make_tuple("line", rgb(l->color), l->x0, l->y0, l->x1, l->y1, l->width));
+        shapes.append(py::make_tuple("line", rgb(l->color), l->x0, l->y0, l->x1, l->y1, l->width));
       } else if (const auto* t = std::get_if<Text>(&shape)) {
         shapes.append(py::make_tuple("text", rgb(t->color), t->x, t->y, t->size, t->text));
       }

@@ -173,9 +173,11 @@ class Engine {
     require(nvec.empty() == std::same_as<Action, float>,
             "box() goes with Action = float, discrete() and multi_discrete() with std::int32_t");
     require(nvec.empty() || nvec.size() == spec.action.size, "action.size differs from its nvec");
-    require(std::ranges::all_of(nvec, [](std::int64_t n) {
-              return n >= 1 && n <= std::numeric_limits<std::int32_t>::max();
-            }), "every action component needs 1 to 2147483647 choices");
+    require(std::ranges::all_of(nvec,
+                                [](std::int64_t n) {
+                                  return n >= 1 && n <= std::numeric_limits<std::int32_t>::max();
+                                }),
+            "every action component needs 1 to 2147483647 choices");
     return spec;
   }
 

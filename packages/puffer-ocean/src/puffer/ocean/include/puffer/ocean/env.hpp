@@ -39,8 +39,8 @@ struct Spec {
   std::vector<float> low{0};                   // one bound for all elements, or one for each
   std::vector<float> high{1};
   ActionSpec action = discrete(2);
-  int max_steps = 1;          // the engine truncates an episode after this many steps
-  int num_agents = 1;         // rows per simulation
+  int max_steps = 1;            // the engine truncates an episode after this many steps
+  int num_agents = 1;           // rows per simulation
   float steps_per_second = 30;  // natural speed, for those who watch
 };
 
@@ -89,8 +89,11 @@ concept ObservationType = std::same_as<T, std::uint8_t> || std::same_as<T, std::
 template <class T>
 concept ActionType = std::same_as<T, std::int32_t> || std::same_as<T, float>;
 
+template <class T>
+concept Tuple = requires { typename std::tuple_size<std::remove_cvref_t<T>>::type; };
+
 template <class E>
-concept HasOptions = requires { std::tuple_size_v<std::remove_cvref_t<decltype(E::config_fields)>>; };
+concept HasOptions = Tuple<decltype(E::config_fields)>;
 
 template <class E>
 concept HasSpec = requires(const typename E::Config& config) {
@@ -105,13 +108,12 @@ template <class E>
 concept HasStep = requires(E& env, Io<typename E::Action> io, Rng& rng) { env.step(io, rng); };
 
 template <class E>
-concept HasObserve =
-    requires(const E& env, std::span<typename E::Obs> rows) { env.observe(rows); };
+concept HasObserve = requires(const E& env, std::span<typename E::Obs> rows) { env.observe(rows); };
 
 template <class E>
-concept Environment = HasTypes<E> && ObservationType<typename E::Obs> &&
-                      ActionType<typename E::Action> && HasOptions<E> && HasSpec<E> &&
-                      HasReset<E> && HasStep<E> && HasObserve<E>;
+concept Environment =
+    HasTypes<E> && ObservationType<typename E::Obs> && ActionType<typename E::Action> &&
+    HasOptions<E> && HasSpec<E> && HasReset<E> && HasStep<E> && HasObserve<E>;
 
 // Optional: `void update(std::span<Obs>)` writes what changed since the last `observe` or `update`
 // of the same row. The engine uses it within the episodes of single-agent environments.
@@ -126,7 +128,7 @@ concept HasDraw = requires(const E& env, Canvas& canvas) { env.draw(canvas); };
 // const function, or a const function of `const Episode&`. `score` is the return and `perf` unknown
 // unless they are among them.
 template <class E>
-concept HasStats = requires { std::tuple_size_v<std::remove_cvref_t<decltype(E::stat_fields)>>; };
+concept HasStats = Tuple<decltype(E::stat_fields)>;
 
 template <class E, class Member>
 double read_stat(const E& env, const Episode& episode, const Field<Member>& stat) {

@@ -90,10 +90,14 @@ std::optional<T> convert(const Value& value) {
 
 template <class T>
 Value to_value(const T& value) {
-  if constexpr (std::same_as<T, bool>) return value;
-  else if constexpr (std::integral<T>) return static_cast<std::int64_t>(value);
-  else if constexpr (std::floating_point<T>) return static_cast<double>(value);
-  else return std::string(value);
+  if constexpr (std::same_as<T, bool>)
+    return value;
+  else if constexpr (std::integral<T>)
+    return static_cast<std::int64_t>(value);
+  else if constexpr (std::floating_point<T>)
+    return static_cast<double>(value);
+  else
+    return std::string(value);
 }
 
 template <class Config, class Option>
@@ -112,8 +116,8 @@ std::vector<OptionInfo> list_options() {
   std::vector<OptionInfo> list;
   std::apply(
       [&](const auto&... option) {
-        (list.push_back({std::string(option.name), to_value(config.*option.member),
-                         std::string(option.help)}),
+        (list.push_back(
+             {std::string(option.name), to_value(config.*option.member), std::string(option.help)}),
          ...);
       },
       E::config_fields);
@@ -175,8 +179,7 @@ EnvEntry entry(const char* name) {
   static_assert(ActionType<typename E::Action>, "Action must be std::int32_t or float");
   static_assert(HasOptions<E>,
                 "an environment lists its options: static constexpr std::tuple config_fields");
-  static_assert(HasSpec<E>,
-                "an environment needs `static Spec spec(const Config&)` and E{config}");
+  static_assert(HasSpec<E>, "an environment needs `static Spec spec(const Config&)` and E{config}");
   static_assert(HasReset<E>, "an environment needs `void reset(Rng&)`");
   static_assert(HasStep<E>, "an environment needs `void step(Io<Action>, Rng&)`");
   static_assert(HasObserve<E>, "an environment needs `void observe(std::span<Obs>) const`");
@@ -196,7 +199,7 @@ EnvEntry entry(const char* name) {
 }  // namespace puffer::ocean
 
 // The last line of an environment's .cpp file; `name` is what CMake and Python call it.
-#define PUFFER_ENV(name, Type)                    \
-  ::puffer::ocean::EnvEntry puffer_env_##name() { \
+#define PUFFER_ENV(name, Type)                          \
+  ::puffer::ocean::EnvEntry puffer_env_##name() {       \
     return ::puffer::ocean::detail::entry<Type>(#name); \
   }

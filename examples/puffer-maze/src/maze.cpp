@@ -1,0 +1,3 @@
+#include "maze.hpp"
+#include <puffer/ocean/registry.hpp>
+PUFFER_ENV(maze, maze::Maze)

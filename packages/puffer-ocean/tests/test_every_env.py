@@ -1,0 +1,240 @@
+"""What must hold for every native environment."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from puffer.core.buffers import Buffers
+from puffer.core.stats import KEYS
+from puffer.ocean.envs import family
+from puffer.ocean.native import OceanEnv
+
+EnvClass = type[OceanEnv]
+
+
+def assert_same(a: Any, b: Any) -> None:
+    for x, y in zip(a.arrays(), b.arrays(), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_every_step_stays_within_the_space_and_says_what_happened(
+    env_class: EnvClass, play: Any
+) -> None:
+    env = env_class(16)
+    space = env.observation_space
+    trace = play(env, 400)
+    assert space.contains(trace.first)
+    assert all(space.contains(observations) for observations in trace.observations)
+    assert np.isfinite(trace.rewards).all()
+    assert trace.terminals.any()
+    assert trace.masks.all()
+    assert not (trace.terminals & trace.truncations).any()
+
+
+def test_the_same_seed_plays_the_same_and_another_plays_otherwise(
+    env_class: EnvClass, play: Any
+) -> None:
+    trace = play(env_class(8), 300)
+    assert_same(trace, play(env_class(8), 300))
+    other = play(env_class(8), 300, seed=100)
+    assert not np.array_equal(trace.observations, other.observations)
+
+
+def test_a_second_reset_starts_anew(env_class: EnvClass) -> None:
+    with env_class(8) as env:
+        first = env.reset(5)[0].copy()
+        actions = np.zeros(8, np.int32)
+        runs = []
+        for _ in range(2):
+            env.reset(5)
+            runs.append([env.step(actions)[0].copy() for _ in range(100)])
+        np.testing.assert_array_equal(runs[0], runs[1])
+        np.testing.assert_array_equal(env.reset(5)[0], first)
+
+
+def test_without_a_seed_each_reset_differs(env_class: EnvClass) -> None:
+    with env_class(64) as env:
+        assert not np.array_equal(env.reset()[0].copy(), env.reset()[0])
+
+
+@pytest.mark.parametrize("num_threads", [2, 3])
+def test_threads_change_nothing(env_class: EnvClass, play: Any, num_threads: int) -> None:
+    one = play(env_class(61, report_interval=50), 300)
+    many = play(env_class(61, report_interval=50, num_threads=num_threads), 300)
+    assert_same(one, many)
+    for infos, others in zip(one.infos, many.infos, strict=True):
+        assert len(infos) == len(others)
+        for info, other in zip(infos, others, strict=True):
+            assert info == pytest.approx(other, nan_ok=True)
+
+
+def test_the_split_into_envs_changes_nothing(env_class: EnvClass, play: Any) -> None:
+    actions = np.random.default_rng(1).integers(0, env_class().single_action_space.n, (300, 64))
+    whole = play(env_class(64), 300, seed=11, actions=actions)
+    left = play(env_class(32), 300, seed=11, actions=actions[:, :32])
+    right = play(env_class(32), 300, seed=11 + 32, actions=actions[:, 32:])
+    for name in ("observations", "rewards", "terminals", "truncations"):
+        parts = np.concatenate([getattr(left, name), getattr(right, name)], axis=1)
+        np.testing.assert_array_equal(getattr(whole, name), parts)
+
+
+def test_an_ended_episode_is_followed_by_a_fresh_one(env_class: EnvClass) -> None:
+    with env_class(1, max_steps=3) as env:
+        first = env.reset(0)[0].copy()
+        starts = [first]
+        for _ in range(200):
+            observations, _, terminals, truncations, _ = env.step(np.zeros(1, np.int32))
+            if terminals[0] or truncations[0]:
+                starts.append(observations.copy())
+        # A second run draws the same starts; different episodes start differently somewhere.
+        assert env.single_observation_space.contains(starts[1][0])
+        assert any(not np.array_equal(start, first) for start in starts[1:])
+        again = [env.reset(0)[0].copy()]
+        while len(again) < len(starts):
+            observations, _, terminals, truncations, _ = env.step(np.zeros(1, np.int32))
+            if terminals[0] or truncations[0]:
+                again.append(observations.copy())
+        np.testing.assert_array_equal(starts, again)
+
+
+def test_max_steps_truncates_and_nothing_else_does(env_class: EnvClass, play: Any) -> None:
+    env = env_class(32, max_steps=5, report_interval=0)
+    assert env.max_steps == 5
+    trace = play(env, 200)
+    lengths = np.zeros(32, int)
+    for terminals, truncations in zip(trace.terminals, trace.truncations, strict=True):
+        lengths += 1
+        assert (lengths[truncations] == 5).all()
+        assert (lengths <= 5).all()
+        lengths[terminals | truncations] = 0
+    assert trace.truncations.any()
+
+
+def test_final_observations_hold_the_end_of_the_episode(
+    env_class: EnvClass, play: Any, make_buffers: Any
+) -> None:
+    """The last observation of a truncated episode is what a longer limit would have shown."""
+    limit = 6
+    with_finals = play(env_class(32, max_steps=limit, buf=make_buffers(env_class, 32)), limit)
+    longer = play(env_class(32, max_steps=limit + 1), limit)
+    ended = with_finals.truncations[limit - 1] & ~with_finals.terminals[:limit].any(axis=0)
+    assert ended.any()
+    np.testing.assert_array_equal(
+        with_finals.final_observations[limit - 1][ended], longer.observations[limit - 1][ended]
+    )
+    # Rows of episodes that did not end were left alone.
+    going_on = ~(with_finals.terminals | with_finals.truncations)[0]
+    assert (with_finals.final_observations[0][going_on].view(np.uint8) == 0x2A).all()
+
+
+def test_incremental_observations_equal_complete_ones(
+    env_class: EnvClass, play: Any, make_buffers: Any
+) -> None:
+    """A complete observation, written into `final_observations` at step k, shows no difference."""
+    long = play(env_class(64, max_steps=1000), 60)
+    alive = np.ones(64, bool)
+    compared = 0
+    for step in range(60):
+        alive &= ~long.terminals[step]
+        if step % 7 == 3:
+            short = play(
+                env_class(64, max_steps=step + 1, buf=make_buffers(env_class, 64)), step + 1
+            )
+            np.testing.assert_array_equal(
+                short.final_observations[step][alive], long.observations[step][alive]
+            )
+            compared += int(alive.sum())
+    assert compared > 100
+
+
+def test_statistics_equal_a_recount(env_class: EnvClass, play: Any) -> None:
+    trace = play(env_class(32, report_interval=0), 500)
+    returns, lengths = np.zeros(32), np.zeros(32, int)
+    for step, infos in enumerate(trace.infos):
+        returns += trace.rewards[step]
+        lengths += 1
+        over = trace.terminals[step] | trace.truncations[step]
+        assert [info["agent_id"] for info in infos] == list(np.flatnonzero(over))
+        for info in infos:
+            agent = info["agent_id"]
+            assert info["episodes"] == 1
+            assert info["episode_return"] == pytest.approx(returns[agent], abs=1e-4)
+            assert info["episode_length"] == lengths[agent]
+            assert set(KEYS) < set(info)
+            assert 0 <= info["perf"] <= 1
+        returns[over], lengths[over] = 0, 0
+
+
+def test_interval_infos_are_the_means_of_the_episodes(env_class: EnvClass, play: Any) -> None:
+    each = play(env_class(32, report_interval=0), 512)
+    means = play(env_class(32, report_interval=128), 512)
+    assert_same(each, means)
+    for step, infos in enumerate(means.infos):
+        if (step + 1) % 128:
+            assert infos == []
+            continue
+        episodes = [info for row in each.infos[step - 127 : step + 1] for info in row]
+        if not episodes:
+            assert infos == []
+            continue
+        (info,) = infos
+        assert info["episodes"] == len(episodes)
+        assert "agent_id" not in info
+        for key in info.keys() - {"episodes"}:
+            assert info[key] == pytest.approx(math.fsum(e[key] for e in episodes) / len(episodes))
+
+
+def test_nothing_is_written_outside_the_rows(env_class: EnvClass, make_buffers: Any) -> None:
+    """The env owns rows 1 to -1 of larger arrays, whose outer rows are sentinels."""
+    whole = make_buffers(env_class, 10)
+    untouched = {name: array.copy() for name, array in whole.arrays().items() if array is not None}
+    with env_class(8, buf=whole.rows(1, 9), num_threads=2, max_steps=20) as env:
+        env.reset(0)
+        actions = np.random.default_rng(0).integers(0, env.single_action_space.n, (300, 8))
+        for row in actions:
+            env.step(row)
+    for name, before in untouched.items():
+        array = getattr(whole, name)
+        np.testing.assert_array_equal(array[[0, -1]], before[[0, -1]])
+
+
+def test_every_row_is_written(env_class: EnvClass, make_buffers: Any) -> None:
+    buffers = make_buffers(env_class, 4)
+    with env_class(4, buf=buffers) as env:
+        env.reset(0)
+        env.step(np.zeros(4, np.int32))
+        assert env.observation_space.contains(buffers.observations)
+        assert (buffers.rewards.view(np.uint32) != 0x2A2A2A2A).all()
+
+
+def test_new_buffers_may_be_attached(env_class: EnvClass, make_buffers: Any, play: Any) -> None:
+    expected = play(env_class(8), 50)
+    env = env_class(8)
+    env.reset(0)
+    env.step(np.zeros(8, np.int32))
+    env.attach(make_buffers(env_class, 8))
+    assert_same(play(env, 50), expected)
+
+
+def test_python_signature_and_native_options_agree(env_class: EnvClass) -> None:
+    spec = next(s for s in map(family.load, family.ids) if s.creator is env_class)
+    parameters = inspect.signature(env_class).parameters
+    assert {o.name: o.default for o in spec.options} == {
+        name: p.default for name, p in parameters.items() if name not in ("render_mode", "buf")
+    }
+    assert all(option.help for option in spec.options)
+    assert spec.help.endswith(".")
+    assert spec.settings["env"].keys() <= parameters.keys()
+
+
+def test_buffers_are_what_core_allocates(env_class: EnvClass) -> None:
+    with env_class(3) as env:
+        fields = Buffers.fields(env.single_observation_space, env.single_action_space, 3)
+        for name, (shape, dtype) in fields.items():
+            assert (getattr(env, name).shape, getattr(env, name).dtype) == (shape, dtype)
+        assert env.num_simulations == env.num_agents == 3
