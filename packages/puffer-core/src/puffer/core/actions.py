@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from puffer.core._varying import stack, unstack
 from puffer.core.errors import ActionError, SpaceError
-from puffer.core.fields import stack, unstack
 from puffer.core.spaces import (
     Box,
     Dict,
@@ -118,13 +118,13 @@ class ActionLayout:
 
     def new_row(self) -> np.ndarray:
         """Return a flat action of zeros."""
-        return np.zeros(self.space.shape, self.space.dtype)
+        return np.zeros(self.space.shape or (), self.space.dtype)
 
     def _flat_space(self) -> FlatActionSpace:
         if isinstance(self.original, Discrete):
             return Discrete(self.columns[0].categories)
         if isinstance(self.original, Box):
-            dtype = np.dtype(self.original.dtype).newbyteorder("=")
+            dtype = np.dtype(self.original.dtype.type)
             return Box(self.original.low, self.original.high, dtype=dtype.type)
         if self.categories.all():
             return MultiDiscrete(self.categories)
@@ -214,9 +214,7 @@ def _common_number(columns: list[Column]) -> np.dtype[Any]:
     return np.dtype(np.float32 if need == 32 else np.float64)
 
 
-def _plan(
-    space: Space[Any], name: str, columns: list[Column], max_length: int | None
-) -> _Part:
+def _plan(space: Space[Any], name: str, columns: list[Column], max_length: int | None) -> _Part:
     """Append the columns of `space` and return how to read and write them."""
     if isinstance(space, Discrete):
         return _plan_discrete(space, name, columns)
@@ -255,41 +253,40 @@ def _plan_discrete(space: Discrete, name: str, columns: list[Column]) -> _Part:
 def _plan_array(
     space: Box | MultiDiscrete | MultiBinary, name: str, columns: list[Column]
 ) -> _Part:
-    shape, dtype, begin = space.shape, np.dtype(space.dtype).newbyteorder("="), len(columns)
-    start: Any = space.start if isinstance(space, MultiDiscrete) else np.zeros(shape, dtype)
+    shape, dtype, begin = space.shape, np.dtype(space.dtype.type), len(columns)
+    start = np.asarray(getattr(space, "start", 0), dtype)
+    shifted, one_dimensional = bool(np.any(start)), len(shape) == 1
     for where in np.ndindex(shape):
         leaf = f"{name}{list(where) if where else ''}"
         if isinstance(space, Box):
-            columns.append(Column(leaf, 0, space.low[where], space.high[where], dtype))
+            columns.append(
+                Column(leaf, 0, space.low[where].item(), space.high[where].item(), dtype)
+            )
         else:
             n = space.nvec[where] if isinstance(space, MultiDiscrete) else 2
             columns.append(_categorical(leaf, int(n)))
     end = len(columns)
 
     def read(values: Values) -> np.ndarray:
-        return np.array(values[begin:end], dtype).reshape(shape) + start
+        array = np.array(values[begin:end], dtype)
+        return array if one_dimensional else array.reshape(shape)
 
-    def read_from_zero(values: Values) -> np.ndarray:
-        return np.array(values[begin:end], dtype).reshape(shape)
+    def read_from_start(values: Values) -> np.ndarray:
+        array: np.ndarray = read(values) + start
+        return array
 
     def write(sample: Any, values: Values) -> None:
-        values[begin:end] = (np.asarray(sample, dtype).reshape(-1) - start.reshape(-1)).tolist()
+        array = np.asarray(sample, dtype)
+        values[begin:end] = (array - start if shifted else array).reshape(-1).tolist()
 
-    def write_from_zero(sample: Any, values: Values) -> None:
-        values[begin:end] = np.asarray(sample, dtype).reshape(-1).tolist()
-
-    if np.any(start):
-        return _Part(read, write)
-    return _Part(read_from_zero, write_from_zero)
+    return _Part(read_from_start if shifted else read, write)
 
 
 def _plan_text(space: Text, name: str, columns: list[Column]) -> _Part:
     begin, shortest, longest = len(columns), space.min_length, space.max_length
     characters = space.characters
     columns.append(_categorical(f"{name}.length", longest - shortest + 1))
-    columns.extend(
-        _categorical(f"{name}[{i}]", max(len(characters), 1)) for i in range(longest)
-    )
+    columns.extend(_categorical(f"{name}[{i}]", max(len(characters), 1)) for i in range(longest))
 
     def read(values: Values) -> str:
         length = shortest + values[begin]
@@ -304,7 +301,7 @@ def _plan_text(space: Text, name: str, columns: list[Column]) -> _Part:
 
 
 def _plan_struct(
-    space: Dict | Tuple, name: str, columns: list[Column], max_length: int | None
+    space: Dict | Tuple[Any], name: str, columns: list[Column], max_length: int | None
 ) -> _Part:
     is_dict = isinstance(space, Dict)
     members: Mapping[Any, Space[Any]] = (
@@ -330,7 +327,7 @@ def _plan_struct(
 
 
 def _plan_one_of(
-    space: OneOf, name: str, columns: list[Column], max_length: int | None
+    space: OneOf[Any], name: str, columns: list[Column], max_length: int | None
 ) -> _Part:
     i = len(columns)
     columns.append(_categorical(f"{name}.index", len(space.spaces)))

@@ -1,4 +1,4 @@
-"""Every error that Puffer raises on purpose. Each message is one sentence: given, expected, remedy."""
+"""Every error that Puffer raises on purpose; each says what was given, expected, the remedy."""
 
 from __future__ import annotations
 

@@ -8,9 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from puffer.core._fields import ArrayField, Field, Memory, ScalarField, StructField, join
+from puffer.core._varying import GraphField, OneOfField, SequenceField, TextField
 from puffer.core.errors import SpaceError
-from puffer.core.fields import ArrayField, Field, ScalarField, build
-from puffer.core.spaces import Box, Space
+from puffer.core.spaces import (
+    Box,
+    Dict,
+    Discrete,
+    Graph,
+    MultiBinary,
+    MultiDiscrete,
+    OneOf,
+    Sequence,
+    Space,
+    Text,
+    Tuple,
+)
 
 if TYPE_CHECKING:
     from puffer.core.actions import ActionLayout
@@ -34,80 +47,164 @@ class Layout:
     Attributes:
         original: the space that was laid out; it is never changed.
         space: the flat Box that holds every row; bounds are carried over unless rows are bytes.
-        dtype: what `row.view(layout.dtype)` takes: the structure, or the plain dtype of a lone leaf.
+        dtype: what `row.view(layout.dtype)` takes: the structure, or the dtype of a lone leaf.
+        is_array: whether it is a lone array.
     """
 
     def __init__(self, original: Space[Any], field: Field) -> None:
-        self.original = original
-        self.field = field
-        self.dtype = field.dtype
-        self._lone = isinstance(field, ArrayField | ScalarField)
-        base = field.base
-        size = field.dtype.itemsize * int(np.prod(field.shape))
-        if size == 0:
+        if field.size == 0:
             raise SpaceError(f"{field.name} is {original!r}, which holds no data: expected a leaf")
-        if base is None:
-            self.space = Box(0, 255, (size,), np.uint8)
-            return
-        low, high = field.bounds()
-        shape = field.shape if isinstance(field, ArrayField) else low.shape
-        self.space = Box(
-            low.astype(base).reshape(shape), high.astype(base).reshape(shape), dtype=base.type
-        )
+        self.original = original
+        self._field = field
+        self.is_array = isinstance(field, ArrayField)
+        self.dtype = field.dtype
+        self.space = _flat_space(field)
 
     @classmethod
     def of(
-        cls, space: Space[Any], *, max_length: int | None = None, name: str = "observation"
+        cls,
+        space: Space[Any],
+        *,
+        max_length: int | None = None,
+        strict: bool = True,
+        name: str = "observation",
     ) -> Layout:
         """Return the layout of `space`.
 
         Args:
             space: any Gymnasium space.
             max_length: how many items a Sequence, and nodes and edges a Graph, may have.
+            strict: refuse samples of a wrong shape or dtype; else NumPy casts what it can.
             name: how errors call the sample.
 
         Raises:
             SpaceError: a leaf that cannot be laid out; the message names it.
         """
-        return cls(space, build(space, name, max_length))
+        return cls(space, _build(space, name, max_length, strict))
 
     def new_row(self) -> np.ndarray:
         """Return a row of zeros."""
         return np.zeros(self.space.shape, self.space.dtype)
 
-    def bind(self, row: np.ndarray, *, strict: bool = True) -> Callable[[Any], None]:
-        """Return the fastest function that writes a sample into `row`, again and again.
+    def row_maker(self) -> Callable[[Any], np.ndarray]:
+        """Return the fastest function that gives a newly allocated row for a sample.
 
-        It checks keys, shapes and dtypes (`check` checks values too), or, unless `strict`, lets
-        NumPy cast and broadcast what it can. `row` is C-contiguous, with the shape and dtype of
+        It checks keys, shapes and dtypes; `check` checks values too.
+        """
+        field, base = self._field, self.space.dtype
+        if isinstance(field, ArrayField):
+            convert = field.memory
+            return self._explaining(lambda sample: convert(sample).copy())
+        append, frombuffer = field.append, np.frombuffer
+
+        def make(sample: Any) -> np.ndarray:
+            parts: list[Memory] = []
+            append(sample, parts)
+            try:
+                return frombuffer(bytearray().join(parts), base)
+            except BufferError:
+                return frombuffer(bytearray(join(parts)), base)
+
+        return self._explaining(make)
+
+    def bind(self, row: np.ndarray) -> Callable[[Any], np.ndarray]:
+        """Return the fastest function that writes a sample into `row` and returns `row`.
+
+        It checks as that of `row_maker` does. `row` is C-contiguous, with the shape and dtype of
         `space`.
         """
-        write = self.field.writer(self._view(row), strict)
-        check = self.field.check
+        field = self._field
+        if isinstance(field, ArrayField):
+            convert = field.memory
 
-        def write_or_explain(sample: Any) -> None:
-            try:
-                write(sample)
-            except SpaceError:
-                raise
-            except Exception:
-                check(sample)
-                raise
+            def write_array(sample: Any) -> np.ndarray:
+                row[...] = convert(sample)
+                return row
 
-        return write_or_explain
+            return self._explaining(write_array)
+        append, memory = field.append, row.reshape(-1).view(np.uint8).data
+
+        def write(sample: Any) -> np.ndarray:
+            parts: list[Memory] = []
+            append(sample, parts)
+            memory[:] = join(parts)
+            return row
+
+        return self._explaining(write)
 
     def check(self, sample: Any) -> None:
         """Raise `SpaceError`, which names the leaf, if `sample` is not in the original space."""
-        self.field.check(sample)
+        self._field.check(sample)
 
     def pack(self, sample: Any, row: np.ndarray) -> None:
         """Write `sample` into `row`, checking everything."""
-        self.field.check(sample)
+        self.check(sample)
         self.bind(row)(sample)
 
     def unpack(self, row: np.ndarray) -> Any:
         """Return a new sample of the original space, equal to the one that was packed."""
-        return self.field.read(self._view(np.asarray(row, order="C")))
+        row = np.asarray(row, order="C")
+        if isinstance(self._field, ArrayField):
+            return self._field.read(row[np.newaxis])
+        return self._field.read(row.view(self.dtype))
 
-    def _view(self, row: np.ndarray) -> np.ndarray:
-        return row.reshape(1, *self.field.shape) if self._lone else row.view(self.dtype)
+    def _explaining(self, write: Callable[[Any], np.ndarray]) -> Callable[[Any], np.ndarray]:
+        """Return `write`, with errors that name the leaf."""
+
+        def write_or_explain(sample: Any) -> np.ndarray:
+            try:
+                return write(sample)
+            except SpaceError:
+                raise
+            except Exception:
+                self.check(sample)
+                raise
+
+        return write_or_explain
+
+
+def _flat_space(field: Field) -> Box:
+    if field.base is None:
+        return Box(0, 255, (field.size,), np.uint8)
+    low, high = field.bounds()
+    shape = field.shape if isinstance(field, ArrayField) else low.shape
+    return Box(
+        low.astype(field.base).reshape(shape),
+        high.astype(field.base).reshape(shape),
+        dtype=field.base.type,
+    )
+
+
+def _build(space: Space[Any], name: str, max_length: int | None, strict: bool) -> Field:
+    """Return the field of `space`."""
+
+    def build(member: Space[Any], member_name: str) -> Field:
+        return _build(member, member_name, max_length, strict)
+
+    if isinstance(space, Box | MultiDiscrete | MultiBinary):
+        return ArrayField(space, name, strict=strict)
+    if isinstance(space, Discrete):
+        return ScalarField(space, name, strict=strict)
+    if isinstance(space, Dict | Tuple):
+        return StructField(space, name, build)
+    if isinstance(space, Text):
+        return TextField(space, name)
+    if isinstance(space, OneOf):
+        return OneOfField(space, name, build)
+    if isinstance(space, Sequence):
+        return SequenceField(space, name, build, _known_length(space, name, max_length))
+    if isinstance(space, Graph):
+        return GraphField(space, name, build, _known_length(space, name, max_length))
+    raise SpaceError(
+        f"{name} is a {type(space).__name__}, which has no flat form: drop or convert it with "
+        "gymnasium.wrappers.FilterObservation or TransformObservation"
+    )
+
+
+def _known_length(space: Space[Any], name: str, max_length: int | None) -> int:
+    kind = type(space).__name__
+    if max_length is None:
+        raise SpaceError(f"{name} is a {kind} of unlimited length: pass max_length=N")
+    if max_length < 1:
+        raise SpaceError(f"{name} is a {kind}, max_length={max_length}: expected at least 1")
+    return max_length

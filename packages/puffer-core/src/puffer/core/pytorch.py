@@ -6,13 +6,13 @@ The only module of Puffer's core that imports torch; no other module imports it.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from puffer.core.errors import SpaceError, UsageError
-from puffer.core.fields import ArrayField
 from puffer.core.layout import Emulated, Layout
 
 Tensors = Any  # a tensor, or a dict of Tensors
@@ -59,8 +59,8 @@ def nativize_dtype(emulated: Emulated | Layout) -> NativeDtype:
     layout = emulated.observation if isinstance(emulated, Emulated) else emulated
     if not isinstance(layout, Layout):
         raise UsageError(f"emulated is {emulated!r}: expected env.emulated of an emulated env")
-    if isinstance(layout.field, ArrayField):
-        return Whole(_torch_dtype(layout.dtype, "observation"), layout.field.shape)
+    if layout.is_array:
+        return Whole(_torch_dtype(layout.dtype, "observation"), layout.space.shape)
     return _native(layout.dtype, 0, "observation")
 
 
@@ -108,7 +108,7 @@ def _native(dtype: np.dtype[Any], offset: int, name: str) -> Leaf | Struct:
     shape = dtype.shape
     if dtype.base.names is None:
         return Leaf(offset, dtype.itemsize, _torch_dtype(dtype.base, name), shape)
-    fields = dtype.base.fields or {}
+    fields: Mapping[str, Any] = dtype.base.fields or {}
     members = tuple(
         (member, _native(fields[member][0], fields[member][1], f"{name}[{member!r}]"))
         for member in dtype.base.names
@@ -126,7 +126,7 @@ def _views(rows: torch.Tensor, place: Leaf | Struct) -> Tensors:
             return part.ne(0).view(*batch, *place.shape)
         return part.view(place.dtype).view(*batch, *place.shape)
     if place.shape:
-        part = part.unflatten(-1, (*place.shape, -1))
+        part = part.view(*batch, *place.shape, -1)
     return {name: _views(part, member) for name, member in place.members}
 
 

@@ -24,7 +24,7 @@ FlatActionSpace = Discrete | MultiDiscrete | Box
 
 
 def check_observation_space(space: object, owner: str) -> Box:
-    """Return `space` if it is a Box, as the rows of a buffer need; `owner` names it in the error."""
+    """Return `space` if it is a Box, as rows of a buffer need; the error calls it by `owner`."""
     if not isinstance(space, Box):
         raise SpaceError(
             f"{owner}.single_observation_space is {space!r}, expected a Box: "
@@ -54,7 +54,7 @@ def check_action_space(space: object, owner: str) -> FlatActionSpace:
 
 
 def action_layout(space: FlatActionSpace) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Return the shape and dtype of one agent's action: int32 for discrete kinds, else the Box's."""
+    """Return shape and dtype of one agent's action: int32 for discrete kinds, else the Box's."""
     if isinstance(space, Discrete):
         return (), np.dtype(np.int32)
     if isinstance(space, MultiDiscrete):

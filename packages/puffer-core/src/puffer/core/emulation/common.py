@@ -8,7 +8,6 @@ from typing import Any, Literal
 import numpy as np
 
 from puffer.core.errors import SpaceError, UsageError
-from puffer.core.layout import Layout
 
 Check = Literal["first", "always", "never"]
 _CHECKS = ("first", "always", "never")
@@ -47,32 +46,6 @@ def check_mode(check: str) -> Check:
     if check not in _CHECKS:
         raise UsageError(f"check={check!r}: expected one of {', '.join(map(repr, _CHECKS))}")
     return check  # type: ignore[return-value]
-
-
-class RowWriter:
-    """Writes observations into one row, with as much checking as was asked for.
-
-    `write` is the function to call; the first call under "first" replaces it with a faster one.
-    """
-
-    __slots__ = ("_check", "_fast", "write")
-
-    def __init__(self, layout: Layout, row: np.ndarray, check: Check) -> None:
-        self._fast = layout.bind(row, strict=check != "never")
-        self._check = layout.check
-        self.write: Callable[[Any], None] = {
-            "first": self._write_first,
-            "always": self._write_checked,
-            "never": self._fast,
-        }[check]
-
-    def _write_first(self, sample: Any) -> None:
-        self._write_checked(sample)
-        self.write = self._fast
-
-    def _write_checked(self, sample: Any) -> None:
-        self._check(sample)
-        self._fast(sample)
 
 
 def fill_action_mask(row: np.ndarray, observation: Any, info: Mapping[str, Any], name: str) -> None:

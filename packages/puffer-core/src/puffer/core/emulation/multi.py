@@ -1,4 +1,4 @@
-"""PettingZooPufferEnv: any PettingZoo environment with flat rows and a constant number of agents."""
+"""PettingZooPufferEnv: any PettingZoo environment, flat, with a constant number of agents."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 from puffer.core.actions import ActionLayout
 from puffer.core.buffers import Buffers
-from puffer.core.emulation.common import RowWriter, check_mode, fill_action_mask, make_env
+from puffer.core.emulation.common import check_mode, fill_action_mask, make_env
 from puffer.core.errors import ResetNeeded, SpaceError, UsageError
 from puffer.core.layout import Emulated, Layout
 from puffer.core.spaces import Box, FlatActionSpace, Space
 
 try:
-    from pettingzoo import ParallelEnv
+    from pettingzoo import ParallelEnv  # type: ignore[import-untyped, unused-ignore]
 except ImportError:
     ParallelEnv = object
 if TYPE_CHECKING:
@@ -76,24 +76,20 @@ class PettingZooPufferEnv(_Base):
             SpaceError: agents whose spaces differ, or a leaf that cannot be made flat.
         """
         self.env = _to_parallel(make_env(env, env_creator, env_args, env_kwargs))
-        self._mode = check_mode(check)
         self.possible_agents = list(self.env.possible_agents)
         if not self.possible_agents:
             raise UsageError(f"{self.env} has no possible_agents: expected at least one")
         self.agents: list[Any] = []
         self._slots = {agent: i for i, agent in enumerate(self.possible_agents)}
-        first = self.possible_agents[0]
-        for kind in ("observation_space", "action_space"):
-            space_of = getattr(self.env, kind)
-            for agent in self.possible_agents:
-                if space_of(agent) != space_of(first):
-                    raise SpaceError(
-                        f"agent {agent!r} has {kind} {space_of(agent)}, but {first!r} has "
-                        f"{space_of(first)}: all agents need the same"
-                    )
+        self._check = check_mode(check)
+        self._unchecked = set() if check == "never" else set(self.possible_agents)
         self.emulated = Emulated(
-            Layout.of(self.env.observation_space(first), max_length=max_length),
-            ActionLayout.of(self.env.action_space(first), max_length=max_length),
+            Layout.of(
+                self._common_space("observation_space"),
+                max_length=max_length,
+                strict=check != "never",
+            ),
+            ActionLayout.of(self._common_space("action_space"), max_length=max_length),
         )
         self.obs_dtype = self.emulated.observation.dtype
         self.single_observation_space: Box = self.emulated.observation.space
@@ -101,11 +97,10 @@ class PettingZooPufferEnv(_Base):
         self.can_fill_action_masks = not isinstance(self.single_action_space, Box)
         self._was_reset = False
         self._closed = False
-        self._attached = buf is not None
-        fields = Buffers.fields(
-            self.single_observation_space, self.single_action_space, self.num_agents
-        )
-        self._bind(buf or Buffers.allocate(fields))
+        self._buf: Buffers | None = None
+        self._places = [self.emulated.observation.row_maker()] * self.num_agents
+        if buf is not None:
+            self.attach(buf)
 
     @property
     def num_agents(self) -> int:
@@ -114,16 +109,10 @@ class PettingZooPufferEnv(_Base):
 
     def attach(self, buf: Buffers) -> None:
         """Make the arrays of `buf` the ones that `reset` and `step` write; then call `reset`."""
-        self._attached = True
-        self._bind(buf)
-
-    def _bind(self, buf: Buffers) -> None:
         buf.check(self, "PettingZooPufferEnv")
         self._buf = buf
-        self._writers = [
-            RowWriter(self.emulated.observation, buf.observations[i, ...], self._mode)
-            for i in range(self.num_agents)
-        ]
+        bind = self.emulated.observation.bind
+        self._places = [bind(buf.observations[i, ...]) for i in range(self.num_agents)]
 
     def observation_space(self, agent: Any) -> Space[Any]:
         """Return the flat observation space, the same for each agent."""
@@ -137,11 +126,12 @@ class PettingZooPufferEnv(_Base):
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[AgentDict, AgentDict]:
         """Begin a new episode and return `(observations, infos)` of the agents that are alive."""
+        # Some environments take no options.
         given = {} if options is None else {"options": options}
         observations, infos = self.env.reset(seed=seed, **given)
         self._was_reset = True
         self.agents = list(self.env.agents)
-        rows, *_, infos = self._publish(set(self.agents), observations, {}, {}, {}, infos)
+        rows, _, _, _, infos = self._publish(set(self.agents), observations, {}, {}, {}, infos)
         return rows, infos
 
     def step(self, actions: Mapping[Any, Any]) -> Step:
@@ -162,8 +152,8 @@ class PettingZooPufferEnv(_Base):
                 raise UsageError(
                     f"there is no agent {agent!r}: expected actions of {self.possible_agents}"
                 )
-        read = self.emulated.action.unpack
-        native = {agent: read(actions[agent]) for agent in self.agents if agent in actions}
+        unpack = self.emulated.action.unpack
+        native = {agent: unpack(actions[agent]) for agent in self.agents if agent in actions}
         present = set(self.agents)
         results = self.env.step(native)
         self.agents = list(self.env.agents)
@@ -179,53 +169,79 @@ class PettingZooPufferEnv(_Base):
         truncations: AgentDict,
         infos: AgentDict,
     ) -> Step:
-        """Write the rows of the agents in `present`, clear the others, and return the dicts."""
-        buf = self._buf
+        """Return the dicts of the agents in `present`, having filled the buffers, if any."""
         seen = [agent for agent in observations if agent in present]
-        buf.masks[...] = False
-        for agent in seen:
-            slot = self._slot(agent)
-            self._writers[slot].write(observations[agent])
-            buf.rewards[slot] = rewards.get(agent, 0.0)
-            buf.terminals[slot] = terminals.get(agent, False)
-            buf.truncations[slot] = truncations.get(agent, False)
-            buf.masks[slot] = True
-            if buf.action_masks is not None:
-                fill_action_mask(
-                    buf.action_masks[slot],
-                    observations[agent],
-                    infos.get(agent, {}),
-                    f"action_mask of agent {agent!r}",
-                )
-        if len(seen) < self.num_agents:
-            self._clear(~buf.masks)
-        rows = buf.observations if self._attached else buf.observations.copy()
-        return (
-            {agent: rows[self._slots[agent], ...] for agent in seen},
+        results: Step = (
+            {agent: self._place(agent, observations[agent]) for agent in seen},
             {agent: rewards.get(agent, 0.0) for agent in seen},
             {agent: terminals.get(agent, False) for agent in seen},
             {agent: truncations.get(agent, False) for agent in seen},
-            {**{k: v for k, v in infos.items() if k not in self._slots}}
+            {key: info for key, info in infos.items() if key not in self._slots}
             | {agent: infos.get(agent, {}) for agent in seen},
         )
+        if self._buf is not None:
+            self._fill(self._buf, observations, *results)
+        return results
 
-    def _clear(self, absent: np.ndarray) -> None:
-        buf = self._buf
-        buf.observations[absent] = 0
-        buf.rewards[absent] = 0.0
-        buf.terminals[absent] = False
-        buf.truncations[absent] = False
-        if buf.action_masks is not None:
-            buf.action_masks[absent] = True
-
-    def _slot(self, agent: Any) -> int:
+    def _place(self, agent: Any, observation: Any) -> np.ndarray:
         try:
-            return self._slots[agent]
+            slot = self._slots[agent]
         except KeyError:
             raise SpaceError(
                 f"the environment gave an observation of agent {agent!r}, which is not among its "
                 f"possible_agents {self.possible_agents}"
             ) from None
+        try:
+            if agent in self._unchecked:
+                self.emulated.observation.check(observation)
+                if self._check == "first":
+                    self._unchecked.discard(agent)
+            return self._places[slot](observation)
+        except SpaceError as error:
+            raise SpaceError(f"agent {agent!r}: {error}") from None
+
+    def _fill(
+        self,
+        buf: Buffers,
+        observations: AgentDict,
+        rows: AgentDict,
+        rewards: AgentDict,
+        terminals: AgentDict,
+        truncations: AgentDict,
+        infos: AgentDict,
+    ) -> None:
+        """Write all but the observations; clear the rows of agents that are not in `rows`."""
+        buf.masks[...] = False
+        for agent in rows:
+            slot = self._slots[agent]
+            buf.masks[slot] = True
+            buf.rewards[slot] = rewards[agent]
+            buf.terminals[slot] = terminals[agent]
+            buf.truncations[slot] = truncations[agent]
+            if buf.action_masks is not None:
+                name = f"action_mask of agent {agent!r}"
+                fill_action_mask(buf.action_masks[slot], observations[agent], infos[agent], name)
+        if len(rows) < self.num_agents:
+            absent = ~buf.masks
+            buf.observations[absent] = 0
+            buf.rewards[absent] = 0.0
+            buf.terminals[absent] = False
+            buf.truncations[absent] = False
+            if buf.action_masks is not None:
+                buf.action_masks[absent] = True
+
+    def _common_space(self, kind: str) -> Space[Any]:
+        """Return the space that all agents have."""
+        space_of = getattr(self.env, kind)
+        first = self.possible_agents[0]
+        common: Space[Any] = space_of(first)
+        for agent in self.possible_agents:
+            if space_of(agent) != common:
+                raise SpaceError(
+                    f"agent {agent!r} has {kind} {space_of(agent)}, but {first!r} has {common}: "
+                    "all agents need the same"
+                )
+        return common
 
     def render(self) -> Any:
         """Return what the environment renders."""
@@ -262,7 +278,8 @@ def _to_parallel(env: Any) -> Any:
         )
     if not hasattr(env, "agent_iter"):
         return env
-    from pettingzoo.utils.conversions import aec_to_parallel, turn_based_aec_to_parallel
+    from pettingzoo.utils import conversions  # type: ignore[import-untyped, unused-ignore]
 
-    parallelizable = env.metadata.get("is_parallelizable", False)
-    return aec_to_parallel(env) if parallelizable else turn_based_aec_to_parallel(env)
+    if env.metadata.get("is_parallelizable", False):
+        return conversions.aec_to_parallel(env)
+    return conversions.turn_based_aec_to_parallel(env)

@@ -10,7 +10,7 @@ import numpy as np
 
 from puffer.core.actions import ActionLayout
 from puffer.core.buffers import Buffers
-from puffer.core.emulation.common import RowWriter, check_mode, fill_action_mask, make_env
+from puffer.core.emulation.common import check_mode, fill_action_mask, make_env
 from puffer.core.errors import ResetNeeded, UsageError
 from puffer.core.layout import Emulated, Layout
 
@@ -62,15 +62,16 @@ class GymnasiumPufferEnv(gymnasium.Env[np.ndarray, Any]):
             UsageError: what was given is no Gymnasium environment.
             SpaceError: a leaf of a space that cannot be made flat.
         """
-        self.env = make_env(env, env_creator, env_args, env_kwargs)
+        self.env: gymnasium.Env[Any, Any] = make_env(env, env_creator, env_args, env_kwargs)
         if not isinstance(self.env, gymnasium.Env):
             raise UsageError(
                 f"{self.env!r} is not a gymnasium.Env: wrap an old Gym environment with "
                 "puffer.core.wrappers.GymToGymnasium, a PettingZoo one with PettingZooPufferEnv"
             )
-        self._mode = check_mode(check)
+        self._check = check_mode(check)
+        self._check_next = check != "never"
         self.emulated = Emulated(
-            Layout.of(self.env.observation_space, max_length=max_length),
+            Layout.of(self.env.observation_space, max_length=max_length, strict=check != "never"),
             ActionLayout.of(self.env.action_space, max_length=max_length),
         )
         self.obs_dtype = self.emulated.observation.dtype
@@ -78,8 +79,7 @@ class GymnasiumPufferEnv(gymnasium.Env[np.ndarray, Any]):
         self.action_space = self.single_action_space = self.emulated.action.space
         self.can_fill_action_masks = not isinstance(self.action_space, gymnasium.spaces.Box)
         self._buf: Buffers | None = None
-        self._row = self.emulated.observation.new_row()
-        self._writer = RowWriter(self.emulated.observation, self._row, self._mode)
+        self._place = self.emulated.observation.row_maker()
         self._read_action: Callable[[Any], Any] = _refuse_to_step
         self._closed = False
         if buf is not None:
@@ -89,8 +89,7 @@ class GymnasiumPufferEnv(gymnasium.Env[np.ndarray, Any]):
         """Make the arrays of `buf` (one row each) the ones that `reset` and `step` write."""
         buf.check(self, "GymnasiumPufferEnv")
         self._buf = buf
-        self._row = buf.observations[0, ...]
-        self._writer = RowWriter(self.emulated.observation, self._row, self._mode)
+        self._place = self.emulated.observation.bind(buf.observations[0, ...])
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
@@ -100,7 +99,10 @@ class GymnasiumPufferEnv(gymnasium.Env[np.ndarray, Any]):
         given = {} if options is None else {"options": options}
         observation, info = self.env.reset(seed=seed, **given)
         self._read_action = self.emulated.action.unpack
-        return self._publish(observation, 0.0, False, False, info), info
+        row = self._place_checked(observation) if self._check_next else self._place(observation)
+        if self._buf is not None:
+            self._fill(observation, 0.0, False, False, info)
+        return row, info
 
     def step(self, action: Any) -> Step:
         """Act once and return `(observation, reward, terminated, truncated, info)`.
@@ -112,23 +114,27 @@ class GymnasiumPufferEnv(gymnasium.Env[np.ndarray, Any]):
         """
         native = self._read_action(action)
         observation, reward, terminated, truncated, info = self.env.step(native)
-        row = self._publish(observation, reward, terminated, truncated, info)
+        row = self._place_checked(observation) if self._check_next else self._place(observation)
+        if self._buf is not None:
+            self._fill(observation, reward, terminated, truncated, info)
         return row, reward, terminated, truncated, info
 
-    def _publish(
+    def _place_checked(self, observation: Any) -> np.ndarray:
+        self.emulated.observation.check(observation)
+        self._check_next = self._check == "always"
+        return self._place(observation)
+
+    def _fill(
         self, observation: Any, reward: Any, terminated: bool, truncated: bool, info: dict[str, Any]
-    ) -> np.ndarray:
-        self._writer.write(observation)
+    ) -> None:
         buf = self._buf
-        if buf is None:
-            return self._row.copy()
+        assert buf is not None
         buf.rewards[0] = reward
         buf.terminals[0] = terminated
         buf.truncations[0] = truncated
         buf.masks[0] = True
         if buf.action_masks is not None:
             fill_action_mask(buf.action_masks[0], observation, info, "action_mask")
-        return self._row
 
     def render(self) -> Any:
         """Return what the environment renders."""
@@ -160,7 +166,7 @@ class GymnasiumPufferEnv(gymnasium.Env[np.ndarray, Any]):
         """The environment's specification: how the original was made."""
         return self.env.spec
 
-    @property
+    @property  # type: ignore[misc]
     def np_random(self) -> np.random.Generator:
         """The environment's random number generator."""
         return self.env.np_random
