@@ -201,12 +201,12 @@ def test_the_order_of_calls(setup):
             call(zeros)
 
 
-@pytest.mark.parametrize("seed", [-5, 1.5, "7", True])
+@pytest.mark.parametrize("seed", [-5, 1.5, "7", True, 2**63])
 def test_wrong_seeds(setup, seed):
     with make(setup) as vecenv, pytest.raises(UsageError) as caught:
         vecenv.reset(seed=seed)
     assert str(caught.value) == (
-        f"seed={seed!r}: expected an integer >= 0, or None for fresh entropy"
+        f"seed={seed!r}: expected an integer from 0 to 2**62, or None for fresh entropy"
     )
 
 

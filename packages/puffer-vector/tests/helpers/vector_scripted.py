@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -108,3 +114,126 @@ class PlainEnv(CountingEnv):
 
     def __init__(self, num_agents: int = 2):
         super().__init__(num_agents)
+
+
+class FaultyEnv(CountingEnv):
+    """Fails as it is told: `where` is "start", "reset" or "step" (then from the third one on)."""
+
+    def __init__(self, fault: str | None = None, where: str = "step", buf: Any = None):
+        self.fault, self.where = fault, where
+        self.steps = 0
+        if where == "start":
+            self._maybe_fail()
+        super().__init__(1, buf=buf)
+
+    def _maybe_fail(self) -> None:
+        in_worker = multiprocessing.parent_process() is not None
+        if self.fault is not None and in_worker:
+            FAULTS[self.fault]()
+
+    def reset(self, seed: int | None = None) -> Any:
+        if self.where == "reset":
+            self._maybe_fail()
+        return super().reset(seed)
+
+    def step(self, actions: Any) -> Any:
+        self.steps += 1
+        if self.where == "step" and self.steps == 3:
+            self._maybe_fail()
+        return super().step(actions)
+
+
+class OddError(Exception):
+    """Cannot be made again from its arguments, so that it does not survive pickling."""
+
+    def __init__(self, one: int, two: int):
+        super().__init__(f"odd {one} {two}")
+        self.lock = threading.Lock()
+
+
+def _raise() -> None:
+    raise KeyError("boom")
+
+
+def _raise_odd() -> None:
+    raise OddError(1, 2)
+
+
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _crash() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def _exit() -> None:
+    os._exit(3)
+
+
+def hang_here() -> None:
+    """Sleep for longer than any test."""
+    time.sleep(1000)
+
+
+FAULTS: dict[str, Callable[[], None]] = {
+    "raise": _raise,
+    "odd": _raise_odd,
+    "kill": _kill,
+    "crash": _crash,
+    "exit": _exit,
+    "hang": hang_here,
+}
+
+
+class NotingEnv(CountingEnv):
+    """Writes down when a worker closes it."""
+
+    def __init__(self, folder: str):
+        self.folder = folder
+        super().__init__(1)
+
+    def close(self) -> None:
+        if multiprocessing.parent_process() is not None:
+            with open(f"{self.folder}/{os.getpid()}-{id(self)}", "a") as file:
+                file.write("closed\n")
+
+
+class ProbingEnv(CountingEnv):
+    """Reports on the process it lives in, in every info."""
+
+    def step(self, actions: Any) -> Any:
+        result = super().step(actions)
+        process = {
+            "pid": os.getpid(),
+            "sigint_ignored": signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
+            "sigterm_default": signal.getsignal(signal.SIGTERM) is signal.SIG_DFL,
+            "threads": os.environ["OMP_NUM_THREADS"],
+        }
+        return *result[:4], [process]
+
+
+class LockedInfoEnv(CountingEnv):
+    """Gives an info that cannot be pickled."""
+
+    def step(self, actions: Any) -> Any:
+        return *super().step(actions)[:4], [{"lock": threading.Lock()}]
+
+
+class BigInfoEnv(CountingEnv):
+    """Gives infos that no pipe holds at once."""
+
+    def step(self, actions: Any) -> Any:
+        return *super().step(actions)[:4], [{"blob": bytes(1_000_000), "agent_id": 1}]
+
+
+class SlowEnv(CountingEnv):
+    """Takes its time, so that a test decides who is ready first."""
+
+    def __init__(self, seconds: float):
+        self.seconds = seconds
+        super().__init__(1)
+
+    def step(self, actions: Any) -> Any:
+        time.sleep(self.seconds)
+        return super().step(actions)

@@ -24,6 +24,7 @@ from puffer.vector.worker import (
     COMMAND_NAMES,
     DONE,
     MESSAGE,
+    NO_SEED,
     RESET,
     RUNNING,
     START,
@@ -47,7 +48,7 @@ class Crew:
         context: of multiprocessing, for one start method.
         recipes: all environments; each worker gets as many, neighbours.
         shape: what each environment must look like.
-        block: the shared arrays, `commands` and `statuses` among them.
+        block: the shared arrays, those of `control_fields` among them.
         num_workers: how many processes.
         timeout: seconds that one step or reset may take.
         start_timeout: seconds that building the environments may take.
@@ -75,6 +76,7 @@ class Crew:
         arrays = block.arrays()
         self._commands = arrays["commands"].data
         self._statuses = arrays["statuses"].data
+        self._seeds = arrays["seeds"].data
         self._processes: list[BaseProcess] = []
         self._pipes: list[Connection] = []
         self._wakes = [context.Semaphore(0) for _ in range(num_workers)]
@@ -102,7 +104,7 @@ class Crew:
             jobs.append(Job(worker, first_env, sendable, shape, die_with_parent))
         with _environment_of_workers():
             for job, wake in zip(jobs, self._wakes, strict=True):
-                ours, theirs = context.Pipe()
+                ours, theirs = context.Pipe(duplex=False)
                 self._pipes.append(ours)
                 process = context.Process(
                     target=run_worker,
@@ -139,8 +141,7 @@ class Crew:
         """Make each worker reset with its seed; what they did before must have been taken."""
         now = time.monotonic()
         for worker, seed in enumerate(seeds):
-            with contextlib.suppress(OSError):  # a dead worker is for `check` to report
-                self._pipes[worker].send(seed)
+            self._seeds[worker] = NO_SEED if seed is None else seed
             self._order(worker, RESET, now)
 
     def _order(self, worker: int, command: int, now: float) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from puffer.core import Buffers
+from puffer.core.buffers import Fields
 from puffer.core.env import Infos
 from puffer.core.errors import UsageError, WorkerError
 from puffer.core.spaces import write_actions
@@ -24,6 +25,7 @@ from puffer.vector.protocol import Batch, VectorEnv
 from puffer.vector.recipe import EnvShape, Recipe, check_optional
 from puffer.vector.schedule import next_batch
 from puffer.vector.shared import SharedBlock
+from puffer.vector.worker import control_fields
 
 CLOSE_SECONDS = 5.0  # how long `close` lets workers finish their step and close their environments
 FAIL_SECONDS = 0.3  # the same after a failure, which is to be reported soon
@@ -121,12 +123,9 @@ class Multiprocessing(VectorEnv):
         self._infos: dict[int, Infos] = {}
         self._phase = "reset"
 
-    def _share(self, context: Any, fields: Any, num_workers: int) -> None:
+    def _share(self, context: Any, fields: Fields, num_workers: int) -> None:
         """Allocate the shared memory and the views of it that batches return."""
-        flags = ((num_workers,), np.dtype(np.uint8))
-        self._block = SharedBlock.allocate(
-            context, {**fields, "commands": flags, "statuses": flags}
-        )
+        self._block = SharedBlock.allocate(context, {**fields, **control_fields(num_workers)})
         arrays = self._block.arrays()
         buffers = Buffers(**{name: arrays[name] for name in fields})
         for ones in (buffers.masks, buffers.action_masks):
@@ -214,8 +213,8 @@ class Multiprocessing(VectorEnv):
         infos: Infos = []
         for worker in workers:
             self._arrivals[worker] = 0
-            if worker in self._infos:
-                infos += self._infos.pop(worker)
+            if self._infos:
+                infos += self._infos.pop(worker, [])
         self._served = served = self._serve(workers)
         self._phase = "send"
         b = served.buffers
@@ -229,13 +228,14 @@ class Multiprocessing(VectorEnv):
         needed = self._workers_per_batch
         arrivals = self._arrivals
         while True:
-            workers = next_batch(arrivals, needed, aligned=self._zero_copy)
-            if workers is not None:
-                return workers
+            ready = len(arrivals) - arrivals.count(0)
+            if ready >= needed:
+                workers = next_batch(arrivals, needed, aligned=self._zero_copy)
+                if workers is not None:
+                    return workers
             if self._crew.idle:  # nobody else will ever be ready
                 self._release_held()
                 continue
-            ready = len(arrivals) - arrivals.count(0)
             self._ticks += 1
             for worker, infos in self._crew.finished(max(1, needed - ready)):
                 arrivals[worker] = self._ticks

@@ -147,8 +147,11 @@ class VectorEnv(abc.ABC):
             self._refuse("reset")
         if seed is None:
             return
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise UsageError(f"seed={seed!r}: expected an integer >= 0, or None for fresh entropy")
+        is_integer = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+        if not is_integer or not 0 <= seed <= 2**62:
+            raise UsageError(
+                f"seed={seed!r}: expected an integer from 0 to 2**62, or None for fresh entropy"
+            )
 
     def __enter__(self) -> Self:
         return self

@@ -20,6 +20,8 @@ def next_batch(
             workers divide, so that its rows are one piece of memory; otherwise the first ready
             ones form it.
     """
+    if workers_per_batch == len(arrivals):
+        return None if 0 in arrivals else tuple(range(workers_per_batch))
     if not aligned:
         ready = sorted((tick, worker) for worker, tick in enumerate(arrivals) if tick)
         if len(ready) < workers_per_batch:

@@ -16,7 +16,10 @@ from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Semaphore
 from typing import Any, NoReturn
 
+import numpy as np
+
 from puffer.core import Buffers
+from puffer.core.buffers import Fields
 from puffer.vector.recipe import EnvShape, Recipe, build_more
 from puffer.vector.serial import EnvGroup
 from puffer.vector.shared import SharedBlock
@@ -29,7 +32,19 @@ COMMAND_NAMES = ("start", "step", "reset", "close")
 # How far a worker is, one byte per worker in `statuses`. MESSAGE: done, and the pipe says more.
 RUNNING, DONE, MESSAGE = range(3)
 
+NO_SEED = -1  # in `seeds`, one int64 per worker: fresh entropy
+
 PARENT_CHECK_SECONDS = 0.5
+
+
+def control_fields(num_workers: int) -> Fields:
+    """Return the arrays by which parent and workers talk: name -> (shape, dtype)."""
+    shape = (num_workers,)
+    return {
+        "commands": (shape, np.dtype(np.uint8)),
+        "statuses": (shape, np.dtype(np.uint8)),
+        "seeds": (shape, np.dtype(np.int64)),
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +109,7 @@ class Worker:
         arrays = block.arrays()
         self._commands = arrays.pop("commands").data
         self._statuses = arrays.pop("statuses").data
+        self._seeds = arrays.pop("seeds").data
         self._buffers = Buffers(**arrays)
         self._parent = multiprocessing.parent_process()
         self._parent_pid = os.getppid()
@@ -128,7 +144,8 @@ class Worker:
             if command == STEP:
                 infos = group.step()
             elif command == RESET:
-                infos = group.reset(self._pipe.recv())
+                seed = self._seeds[worker]
+                infos = group.reset(None if seed == NO_SEED else seed)
             else:
                 return
             if infos:

@@ -1,0 +1,361 @@
+"""Workers that raise, die or hang: each is a WorkerError with its cause, and nothing remains."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from vector_scripted import BigInfoEnv, FaultyEnv, LockedInfoEnv, NotingEnv
+
+import puffer.vector
+from puffer.core.errors import ClosedError, UsageError, WorkerError
+
+HELPERS = str(Path(__file__).parent / "helpers")
+
+
+def make(faults, where="step", **options):
+    """Four environments on two workers; `faults[i]` is the fault of env i."""
+    options = {"num_workers": 2, "timeout": 5.0, **options}
+    return puffer.vector.make(
+        FaultyEnv,
+        env_kwargs=[{"fault": fault, "where": where} for fault in faults],
+        backend="multiprocessing",
+        num_envs=len(faults),
+        **options,
+    )
+
+
+def run_until_failure(vecenv):
+    def run():
+        vecenv.reset(seed=0)
+        for _ in range(10):
+            vecenv.step(np.zeros(vecenv.num_envs, int))
+
+    with pytest.raises(WorkerError) as caught:
+        run()
+    return caught.value
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remains():
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    shared = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+    yield
+    left = [c for c in psutil.Process().children(recursive=True) if c.pid not in before]
+    assert left == []
+    if os.path.isdir("/dev/shm"):
+        assert set(os.listdir("/dev/shm")) <= shared
+
+
+def test_a_worker_that_raises_in_step():
+    error = run_until_failure(make([None, None, None, "raise"]))
+    first_line = str(error).splitlines()[0]
+    assert first_line == ("worker 1 (envs 2 to 3) raised KeyError: 'boom' in step; its traceback:")
+    assert 'raise KeyError("boom")' in str(error)
+    assert "raised by env 3 in step(actions=[0])" in str(error)
+    assert isinstance(error.__cause__, KeyError)
+
+
+def test_a_worker_that_raises_what_cannot_be_pickled():
+    error = run_until_failure(make([None, "odd"], num_workers=2))
+    assert str(error).startswith("worker 1 (env 1) raised OddError: odd 1 2 in step; its traceback")
+    assert error.__cause__ is None
+
+
+def test_a_worker_that_raises_in_reset():
+    error = run_until_failure(make([None, None, "raise", None], where="reset"))
+    assert str(error).startswith("worker 1 (envs 2 to 3) raised KeyError: 'boom' in reset;")
+    assert "raised by env 2 in reset(seed=2)" in str(error)
+
+
+def test_a_worker_that_raises_while_it_starts():
+    with pytest.raises(WorkerError) as caught:
+        make([None, None, None, "raise"], where="start")
+    assert str(caught.value).startswith("worker 1 (envs 2 to 3) raised KeyError: 'boom' in start;")
+    assert "while making env 3" in str(caught.value)
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_a_worker_that_is_killed():
+    begin = time.monotonic()
+    error = run_until_failure(make([None, None, "kill", None]))
+    assert str(error) == (
+        "worker 1 (envs 2 to 3) was killed by SIGKILL in step: "
+        "the system may have run out of memory, try fewer workers"
+    )
+    assert time.monotonic() - begin < 10  # far below the timeout of 30 s
+
+
+def test_a_worker_that_crashes_shows_its_stack():
+    error = run_until_failure(make([None, None, "crash", None]))
+    assert str(error).startswith("worker 1 (envs 2 to 3) was killed by SIGSEGV in step\n")
+    assert "Segmentation fault" in str(error)
+    assert "in _crash" in str(error)
+
+
+def test_a_worker_that_exits():
+    error = run_until_failure(make(["exit", None], where="reset"))
+    assert str(error) == "worker 0 (env 0) exited with code 3 in reset"
+
+
+@pytest.mark.parametrize("where", ["step", "reset"])
+def test_a_worker_that_hangs_shows_its_stack(where):
+    error = run_until_failure(make([None, "hang"], where, timeout=0.5))
+    assert str(error).startswith(
+        f"worker 1 (env 1) has been in {where} for more than timeout=0.5 seconds: "
+        "it hangs, or needs a larger timeout; its stack:"
+    )
+    assert "in hang_here" in str(error)
+
+
+def test_a_worker_that_hangs_while_it_starts():
+    with pytest.raises(WorkerError) as caught:
+        make([None, "hang"], "start", start_timeout=0.5)
+    assert "in start for more than start_timeout=0.5 seconds" in str(caught.value)
+
+
+def test_an_idle_worker_that_is_killed():
+    vecenv = make([None, None])
+    vecenv.reset(seed=0)
+    victim = multiprocessing.active_children()[0]
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.join()
+    with pytest.raises(WorkerError, match="was killed by SIGKILL in step"):
+        vecenv.step([0, 0])
+
+
+def test_a_dead_worker_is_seen_while_others_go_on():
+    vecenv = make([None, "kill"], batch_size=1, zero_copy=False)
+
+    def run():
+        vecenv.async_reset(0)
+        for _ in range(1_000_000):
+            vecenv.recv()
+            vecenv.send([0])
+
+    with pytest.raises(WorkerError, match=r"worker 1 \(env 1\) was killed by SIGKILL"):
+        run()
+
+
+def test_workers_that_fail_at_once_are_reported_together():
+    error = run_until_failure(make(["raise", None, None, "exit"], where="reset"))
+    assert str(error).startswith("worker 0 (envs 0 to 1) raised KeyError: 'boom' in reset")
+    assert error.__notes__ == ["and worker 1 (envs 2 to 3) exited with code 3 in reset"]
+
+
+def test_after_a_failure_the_vector_is_closed():
+    vecenv = make(["raise", None])
+    failure = run_until_failure(vecenv)
+    for call in (vecenv.reset, vecenv.recv, lambda: vecenv.send([0, 0])):
+        with pytest.raises(ClosedError, match="after the vector environment failed") as caught:
+            call()
+        assert caught.value.__cause__ is failure
+    vecenv.close()
+    assert vecenv.num_agents == 2
+
+
+def test_infos_that_cannot_be_pickled():
+    vecenv = puffer.vector.make(LockedInfoEnv, backend="multiprocessing")
+    error = run_until_failure(vecenv)
+    assert "cannot pickle '_thread.lock' object in step" in str(error)
+    assert "infos travel to the parent process: they must be picklable" in str(error)
+
+
+def test_infos_larger_than_a_pipe():
+    vecenv = puffer.vector.make(
+        BigInfoEnv, backend="multiprocessing", num_envs=2, env_kwargs={"num_agents": 2}
+    )
+    with vecenv:
+        vecenv.reset(seed=0)
+        infos = vecenv.step([0] * 4)[4]
+        assert [info["agent_id"] for info in infos] == [1, 3]
+        assert [len(info["blob"]) for info in infos] == [1_000_000] * 2
+        vecenv.send([0] * 4)  # and close with unread ones
+
+
+def test_each_env_is_closed_once_in_its_worker(tmp_path):
+    vecenv = puffer.vector.make(
+        NotingEnv, [str(tmp_path)], backend="multiprocessing", num_envs=4, num_workers=2
+    )
+    vecenv.reset(seed=0)
+    vecenv.close()
+    vecenv.close()
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["closed\n"] * 4
+
+
+def test_cycles_leave_nothing_behind():
+    def cycle():
+        with make([None, None]) as vecenv:
+            vecenv.reset(seed=0)
+            vecenv.step([0, 0])
+
+    process = psutil.Process()
+    cycle()  # multiprocessing itself keeps an arena of shared memory from now on
+    before = process.num_fds(), process.num_threads(), len(process.children())
+    for _ in range(30):
+        cycle()
+    assert (process.num_fds(), process.num_threads(), len(process.children())) == before
+
+
+def test_a_vector_that_nobody_holds_ends_its_workers():
+    vecenv = make([None, None])
+    vecenv.reset(seed=0)
+    del vecenv
+    for child in psutil.Process().children():
+        child.wait(timeout=5)
+
+
+def test_a_fork_may_not_use_it():
+    vecenv = make([None, None])
+    vecenv.reset(seed=0)
+
+    def use(pipe):
+        for call in (vecenv.reset, lambda: vecenv.step([0, 0])):
+            try:
+                call()
+            except UsageError as error:
+                pipe.send(str(error))
+        vecenv.close()  # in the fork this leaves the workers alone
+
+    ours, theirs = multiprocessing.Pipe()
+    fork = multiprocessing.get_context("fork").Process(target=use, args=(theirs,))
+    fork.start()
+    messages = [ours.recv(), ours.recv()]
+    fork.join()
+    expected = (
+        f"this vector environment belongs to process {os.getpid()}, not to its fork "
+        f"{fork.pid}: make one in each process"
+    )
+    assert messages == [expected] * 2
+    fork.close()
+    vecenv.step([0, 0])
+    vecenv.close()
+
+
+# --- whole programs -----------------------------------------------------------------------------
+
+
+def run_script(body, *, wait=True):
+    script = textwrap.dedent(f"""
+        import sys, os, time
+        sys.path.insert(0, {HELPERS!r})
+        import numpy as np
+        import puffer.vector
+        from vector_scripted import CountingEnv, FaultyEnv
+    """) + textwrap.dedent(body)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    if wait:
+        out, err = process.communicate(timeout=60)
+        return process.returncode, out, err
+    return process
+
+
+def wait_gone(pids, seconds):
+    give_up = time.monotonic() + seconds
+    while (left := [pid for pid in pids if psutil.pid_exists(pid)]) and time.monotonic() < give_up:
+        time.sleep(0.02)
+    return left
+
+
+MAKE = """
+vecenv = puffer.vector.make(
+    CountingEnv, backend="multiprocessing", num_envs=3, overwork=True, start_method={method!r}
+)
+vecenv.reset(seed=0)
+print(*[p.pid for p in vecenv._crew._processes], flush=True)
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_workers_leave_when_their_parent_is_killed(method):
+    shared = set(os.listdir("/dev/shm"))
+    process = run_script(MAKE.format(method=method) + "time.sleep(1000)", wait=False)
+    workers = [int(pid) for pid in process.stdout.readline().split()]
+    assert len(workers) == 3
+    process.kill()
+    process.wait()
+    assert wait_gone(workers, 2.0) == []
+    process.stdout.close()
+    process.stderr.close()
+    # multiprocessing's resource tracker clears the names of semaphores a moment later
+    give_up = time.monotonic() + 5
+    while set(os.listdir("/dev/shm")) > shared and time.monotonic() < give_up:
+        time.sleep(0.05)
+    assert set(os.listdir("/dev/shm")) <= shared
+
+
+def test_a_program_that_forgets_to_close_ends():
+    code, out, err = run_script(MAKE.format(method="fork"))
+    assert (code, err) == (0, "")
+    assert wait_gone([int(pid) for pid in out.split()], 2.0) == []
+
+
+def test_a_program_that_raises_ends_with_its_error():
+    code, out, err = run_script(MAKE.format(method="fork") + "vecenv.step('nonsense')")
+    assert code == 1
+    assert err.splitlines()[-1].startswith("puffer.core.errors.ActionError: ")
+    assert wait_gone([int(pid) for pid in out.split()], 2.0) == []
+
+
+def test_a_program_that_is_interrupted_prints_one_traceback():
+    process = run_script(
+        MAKE.format(method="fork") + "while True: vecenv.step(np.zeros(6, int))", wait=False
+    )
+    workers = [int(pid) for pid in process.stdout.readline().split()]
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert err.count("Traceback") == 1
+    assert err.rstrip().endswith("KeyboardInterrupt")
+    assert process.returncode == -signal.SIGINT
+    assert wait_gone(workers, 2.0) == []
+
+
+def test_a_script_without_a_main_guard(tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {HELPERS!r})\n"
+        "import puffer.vector\n"
+        "from vector_scripted import CountingEnv\n"
+        "puffer.vector.make(CountingEnv, backend='multiprocessing', start_method='spawn')\n"
+    )
+    result = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == (
+        "puffer.core.errors.WorkerError: worker 0 (env 0) exited with code 1 in start: under "
+        "start_method='spawn' a script must call make() below `if __name__ == \"__main__\":`"
+    )
+
+
+def test_another_thread_may_make_it():
+    # The kernel would kill the workers with the thread that started them.
+    code, out, _ = run_script("""
+        import threading
+        def work():
+            global vecenv
+            vecenv = puffer.vector.make(CountingEnv, backend="multiprocessing")
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        time.sleep(0.2)
+        vecenv.reset(seed=0)
+        print(vecenv.step([0, 0])[1])
+        vecenv.close()
+    """)
+    assert (code, out) == (0, "[0.5 1.5]\n")

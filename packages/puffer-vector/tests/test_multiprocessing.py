@@ -1,0 +1,233 @@
+"""What Multiprocessing adds to the contract: options, batches, start methods, processes."""
+
+from __future__ import annotations
+
+import sys
+import types
+
+import numpy as np
+import pytest
+from vector_scripted import Agent, CountingEnv, ProbingEnv, SlowEnv
+
+import puffer.vector
+from puffer.core.errors import UsageError
+
+
+def make(env=CountingEnv, num_envs=4, **options):
+    return puffer.vector.make(
+        env, backend="multiprocessing", num_envs=num_envs, **{"overwork": True, **options}
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            {"num_envs": 10, "num_workers": 4},
+            "num_envs=10 is not a multiple of num_workers=4: use 8 or 12",
+        ),
+        (
+            {"num_envs": 2, "num_workers": 4},
+            "num_workers=4 is more than num_envs=2: use 2 or fewer",
+        ),
+        ({"num_workers": 0}, "num_workers=0: expected an integer >= 1, or None"),
+        ({"batch_size": 1.5}, "batch_size=1.5: expected an integer >= 1, or None"),
+        ({"batch_size": 5}, "batch_size=5 is more than num_envs=4: use 4 or fewer"),
+        (
+            {"num_workers": 2, "batch_size": 3},
+            "batch_size=3 is not a multiple of the 2 envs of each worker: use 2 or 4",
+        ),
+        (
+            {"num_workers": 2, "batch_size": 1},
+            "batch_size=1 is not a multiple of the 2 envs of each worker: use 2",
+        ),
+        (
+            {"num_envs": 6, "batch_size": 4},
+            "num_envs=6 is not a multiple of batch_size=4: use batch_size=1 or 2 or 3 or 6, "
+            "or zero_copy=False",
+        ),
+        ({"timeout": 0}, "timeout=0: expected seconds > 0"),
+        ({"start_timeout": -1.0}, "start_timeout=-1.0: expected seconds > 0"),
+        (
+            {"start_method": "thread"},
+            "start_method='thread': expected one of fork, spawn, forkserver, or None",
+        ),
+    ],
+)
+def test_options_that_do_not_fit(options, sentence):
+    with pytest.raises(UsageError) as caught:
+        make(**options)
+    assert str(caught.value) == sentence
+
+
+def test_more_workers_than_cores_are_warned_of_once(monkeypatch):
+    monkeypatch.setattr("puffer.vector.multiprocess.usable_cores", lambda: 3)
+    with pytest.warns(UserWarning, match="usable cores") as caught, make(overwork=False):
+        pass
+    assert [str(w.message) for w in caught] == [
+        "num_workers=4 is more than the 3 usable cores: num_workers=2 is faster "
+        "(overwork=True silences this)"
+    ]
+    assert caught[0].filename == __file__
+
+
+def test_usable_cores_heed_the_quota_of_a_container(monkeypatch, tmp_path):
+    limit = tmp_path / "cpu.max"
+    monkeypatch.setattr("puffer.vector.cores.CGROUP_LIMIT", limit)
+    free = puffer.vector.usable_cores()
+    assert free >= 1
+    for text, expected in (("max 100000", free), ("100000 100000", 1), ("50000 100000", 1)):
+        limit.write_text(text)
+        assert puffer.vector.usable_cores() == expected
+
+
+def test_cuda_decides_the_start_method(monkeypatch):
+    from puffer.vector.multiprocess import choose_start_method
+
+    for is_up, expected in ((False, "fork"), (True, "forkserver")):
+        cuda = types.SimpleNamespace(is_initialized=lambda is_up=is_up: is_up)
+        monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda))
+        assert choose_start_method(None) == expected
+        assert choose_start_method("spawn") == "spawn"
+    with pytest.raises(UsageError, match=r'^start_method="fork" after torch initialised CUDA'):
+        choose_start_method("fork")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert choose_start_method(None) == "spawn"
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_every_start_method_gives_the_same(method):
+    with make(num_workers=2, start_method=method, final_observations=True) as vecenv:
+        vecenv.reset(seed=9)
+        agents = [Agent(9 + k) for k in range(8)]
+        for agent in agents:
+            agent.reset()
+        for t in range(5):
+            actions = (np.arange(8) + t) % 5
+            rows = [a.step(int(action))[0] for a, action in zip(agents, actions, strict=True)]
+            observations, rewards, *_ = vecenv.step(actions)
+            np.testing.assert_array_equal(observations, [row["observations"] for row in rows])
+            np.testing.assert_array_equal(rewards, [row["rewards"] for row in rows])
+            for k, row in enumerate(rows):
+                if row["final_observations"] is not None:
+                    np.testing.assert_array_equal(
+                        vecenv.final_observations[k], row["final_observations"]
+                    )
+
+
+def test_a_creator_that_cannot_be_sent():
+    with pytest.raises(UsageError) as caught:
+        make(lambda: CountingEnv(), start_method="spawn")
+    message = str(caught.value)
+    assert message.startswith(
+        "an env creator or its arguments cannot be sent to a worker under start_method='spawn' ("
+    )
+    assert message.endswith("): define it at the top level of a module")
+
+
+def test_workers_leave_signals_and_threads_to_the_parent():
+    with make(ProbingEnv, 2) as vecenv:
+        vecenv.reset(seed=0)
+        first, second = vecenv.step([0] * 4)[4]
+    assert first["pid"] != second["pid"]
+    for process in (first, second):
+        assert process["sigint_ignored"]
+        assert process["sigterm_default"]
+        assert process["threads"] == "1"
+
+
+@pytest.mark.parametrize("zero_copy", [True, False])
+@pytest.mark.parametrize(("num_workers", "batch_size"), [(4, 1), (4, 2), (2, 2)])
+def test_batches_of_some_environments(zero_copy, num_workers, batch_size):
+    """Every batch is right for the agents that it names, and all agents get their turn."""
+    options = {"num_workers": num_workers, "batch_size": batch_size, "zero_copy": zero_copy}
+    with make(**options, final_observations=True, action_masks=True) as vecenv:
+        assert vecenv.num_envs == vecenv.agents_per_batch == 2 * batch_size
+        assert (vecenv.num_agents, vecenv.total_envs) == (8, 4)
+        assert vecenv.observation_space.shape == (2 * batch_size, 4)
+        assert vecenv.fixed_batches is zero_copy
+        agents = [Agent(3 + k) for k in range(8)]
+        rows = {k: {**agent.reset(), "rewards": 0} for k, agent in enumerate(agents)}
+        due = {k: [] for k in range(8)}
+        turns = np.zeros(8, int)
+        vecenv.async_reset(3)
+        for t in range(60):
+            observations, rewards, _, _, infos, agent_ids, masks = vecenv.recv()
+            turns[agent_ids] += 1
+            arrays = {
+                "observations": observations,
+                "rewards": rewards,
+                "masks": masks,
+                "action_masks": vecenv.action_masks,
+                "final_observations": vecenv.final_observations,
+            }
+            assert sorted(agent_ids) == list(agent_ids)
+            for name, array in arrays.items():
+                for i, k in enumerate(agent_ids):
+                    if rows[k].get(name) is not None:
+                        np.testing.assert_array_equal(array[i], rows[k][name], name)
+            assert infos == [info for k in agent_ids for info in due[k]]
+            actions = (np.arange(2 * batch_size) + t) % 5
+            for k, action in zip(agent_ids, actions, strict=True):
+                rows[k], info = agents[k].step(int(action))
+                due[k] = [{**info, "agent_id": k}] if info else []
+            vecenv.send(actions)
+        assert turns.min() > 0
+
+
+def test_whoever_is_ready_first_is_served_first():
+    slow = [{"seconds": 0.5}] + [{"seconds": 0.0}] * 3
+    with make(SlowEnv, env_kwargs=slow, batch_size=2, zero_copy=False) as vecenv:
+        vecenv.async_reset(0)
+        served = []
+        for _ in range(8):
+            served.append(tuple(vecenv.recv()[5]))
+            vecenv.send([0, 0])
+    # Env 0 takes half a second from its first step on: the others do not wait for it.
+    first = next(i for i, agents in enumerate(served) if 0 in agents)
+    assert sum(0 in agents for agents in served[first + 1 : first + 4]) == 0
+
+
+def test_memory_is_aligned_shared_and_contiguous():
+    with make(num_workers=2, batch_size=2) as vecenv:
+        vecenv.async_reset(0)
+        first = [a for a in vecenv.recv() if isinstance(a, np.ndarray)]
+        vecenv.hold()
+        second = [a for a in vecenv.recv() if isinstance(a, np.ndarray)]
+        for array in (*first, *second):
+            assert array.flags.c_contiguous
+        by_place = sorted((first[0].ctypes.data, second[0].ctypes.data))
+        assert by_place[0] % 64 == 0
+        assert by_place[1] - by_place[0] == first[0].nbytes
+        for arrays in vecenv._block.arrays().values():
+            assert arrays.ctypes.data % 64 == 0
+
+
+def test_held_agents_wait_for_the_others():
+    with make(batch_size=2) as vecenv:
+        vecenv.async_reset(0)
+        first = vecenv.recv()[5].copy()
+        vecenv.hold()
+        second = vecenv.recv()[5].copy()
+        assert sorted([*first, *second]) == list(range(8))
+        vecenv.send([0] * 4)
+        np.testing.assert_array_equal(vecenv.recv()[5], second)
+        vecenv.hold()
+        observations, *_, infos, agent_ids, _ = vecenv.recv()  # all are held: again from the first
+        np.testing.assert_array_equal(agent_ids, first)
+        np.testing.assert_array_equal(observations[:, 2], 0)
+        assert infos == []
+
+
+def test_envs_with_several_seeds_are_counted_across_workers():
+    kwargs = [{"num_agents": 2}] * 4
+    with make(env_kwargs=kwargs, num_workers=2) as vecenv:
+        observations, _ = vecenv.reset(seed=20)
+        np.testing.assert_array_equal(observations[:, 0], 20 + np.arange(8))
+
+
+def test_driver_env_lives_in_this_process_and_is_closed_with_the_rest():
+    vecenv = make(num_envs=2)
+    assert vecenv.driver_env.closed == 0
+    vecenv.close()
+    assert vecenv.driver_env.closed == 1
