@@ -65,6 +65,12 @@ class Field:
         """Append the memory of `sample` to `parts`."""
         parts.append(self.memory(sample))
 
+    def write_batch(self, rows: np.ndarray, batch: Any) -> None:
+        """Write as many samples as `rows` has, batched as Gymnasium batches them."""
+        for i, sample in enumerate(batch):
+            memory = np.frombuffer(join([self.memory(sample)]), np.uint8)
+            rows[i : i + 1].view(np.uint8)[...] = memory
+
     def read(self, view: np.ndarray) -> Any:
         """Return a new sample, equal to the one whose memory `view` shows.
 
@@ -143,6 +149,9 @@ class ArrayField(Field):
                 )
         return array.astype(self.dtype)
 
+    def write_batch(self, rows: np.ndarray, batch: Any) -> None:
+        _write_array(self.name, rows, batch)
+
     def read(self, view: np.ndarray) -> np.ndarray:
         return view.reshape(self.shape).copy()
 
@@ -176,6 +185,9 @@ class ScalarField(Field):
 
     def append(self, sample: Any, parts: list[Memory]) -> None:
         parts.append(self._pack(sample))
+
+    def write_batch(self, rows: np.ndarray, batch: Any) -> None:
+        _write_array(self.name, rows, batch)
 
     def read(self, view: np.ndarray) -> int:
         return int(view[0])
@@ -248,6 +260,10 @@ class StructField(Field):
             if padding:
                 parts.append(padding)
 
+    def write_batch(self, rows: np.ndarray, batch: Any) -> None:
+        for key, name, field in zip(self.keys, self.names, self.fields, strict=True):
+            field.write_batch(rows[name], batch[key])
+
     def read(self, view: np.ndarray) -> Any:
         values = [f.read(view[n]) for n, f in zip(self.names, self.fields, strict=True)]
         return dict(zip(self.keys, values, strict=True)) if self.is_dict else tuple(values)
@@ -259,6 +275,12 @@ def join(parts: list[Memory]) -> bytes:
         return b"".join(parts)
     except BufferError:  # an array that is not contiguous
         return b"".join([p.tobytes() if isinstance(p, np.ndarray) else p for p in parts])
+
+
+def _write_array(name: str, rows: np.ndarray, batch: Any) -> None:
+    if np.shape(batch) != rows.shape:
+        raise SpaceError(f"{name}: expected shape {rows.shape}, got {np.shape(batch)}")
+    rows[...] = batch
 
 
 def common_dtype(bases: list[np.dtype[Any] | None]) -> np.dtype[Any] | None:

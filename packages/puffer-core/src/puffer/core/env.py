@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ from puffer.core.spaces import (
     check_observation_space,
     joint_space,
 )
+
+if TYPE_CHECKING:
+    from puffer.core.layout import Emulated
 
 Infos = list[dict[str, Any]]
 StepResult = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Infos]
@@ -44,7 +47,7 @@ class PufferEnv:
     single_action_space: FlatActionSpace
     num_agents: int
     render_mode: str | None = None
-    emulated = None  # set on emulated environments only
+    emulated: Emulated | None = None  # set on emulated environments only
 
     observations: np.ndarray
     actions: np.ndarray

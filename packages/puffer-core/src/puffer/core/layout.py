@@ -141,6 +141,17 @@ class Layout:
         self.check(sample)
         self.bind(row)(sample)
 
+    def pack_batch(self, batch: Any, rows: np.ndarray) -> None:
+        """Write a batch of samples, as Gymnasium's vector environments give it, into `rows`.
+
+        Raises:
+            SpaceError: a leaf of another shape; the message names it.
+        """
+        if isinstance(self._field, ArrayField):
+            self._field.write_batch(rows, batch)
+        else:
+            self._field.write_batch(rows.view(self.dtype)[:, 0], batch)
+
     def unpack(self, row: np.ndarray) -> Any:
         """Return a new sample of the original space, equal to the one that was packed."""
         row = np.asarray(row, order="C")

@@ -8,6 +8,7 @@ import gymnasium
 
 from puffer.core.buffers import Buffers
 from puffer.core.emulation.single import GymnasiumPufferEnv as GymnasiumPufferEnv
+from puffer.core.emulation.vector import GymnasiumVectorPufferEnv as GymnasiumVectorPufferEnv
 from puffer.core.env import PufferEnv
 from puffer.core.errors import UsageError
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     EmulatedEnv = PufferEnv | GymnasiumPufferEnv | PettingZooPufferEnv
 
-__all__ = ["GymnasiumPufferEnv", "PettingZooPufferEnv", "emulate"]
+__all__ = ["GymnasiumPufferEnv", "GymnasiumVectorPufferEnv", "PettingZooPufferEnv", "emulate"]
 
 
 def __getattr__(name: str) -> Any:
@@ -32,8 +33,8 @@ def emulate(env: Any, buf: Buffers | None = None) -> EmulatedEnv:
     """Return `env` as an environment with flat rows, wrapped if need be.
 
     Args:
-        env: an instance: a `gymnasium.Env`, a PettingZoo environment, or one that is flat already,
-            which comes back unchanged.
+        env: an instance: a `gymnasium.Env` or `gymnasium.vector.VectorEnv`, a PettingZoo
+            environment, or one that is flat already, which comes back unchanged.
         buf: if given, the arrays that the environment shall write.
 
     Raises:
@@ -43,6 +44,8 @@ def emulate(env: Any, buf: Buffers | None = None) -> EmulatedEnv:
         emulated: Any = env
     elif isinstance(env, gymnasium.Env):
         return GymnasiumPufferEnv(env, buf=buf)
+    elif isinstance(env, gymnasium.vector.VectorEnv):
+        return GymnasiumVectorPufferEnv(env, buf)
     elif hasattr(env, "possible_agents") and not isinstance(env, type):
         from puffer.core.emulation.multi import PettingZooPufferEnv
 

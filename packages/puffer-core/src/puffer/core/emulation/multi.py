@@ -10,6 +10,7 @@ import numpy as np
 from puffer.core.actions import ActionLayout
 from puffer.core.buffers import Buffers
 from puffer.core.emulation.common import check_mode, fill_action_mask, make_env
+from puffer.core.emulation.padding import PaddedAction, bind_padded, pad_observations
 from puffer.core.errors import ResetNeeded, SpaceError, UsageError
 from puffer.core.layout import Emulated, Layout
 from puffer.core.spaces import Box, FlatActionSpace, Space
@@ -38,6 +39,7 @@ class PettingZooPufferEnv(_Base):
     Attributes:
         env: the original environment; an AEC one is converted by PettingZoo first.
         emulated: the layouts of its observations and actions.
+        layouts: those of each agent; the same unless they were padded.
         obs_dtype: `observations[agent].view(env.obs_dtype)` shows the structure of a row.
         possible_agents: the agent of each row.
         agents: those alive now.
@@ -58,6 +60,7 @@ class PettingZooPufferEnv(_Base):
         buf: Buffers | None = None,
         check: str = "first",
         max_length: int | None = None,
+        pad: bool = False,
     ) -> None:
         """Wrap an environment, given as an instance, a class or a creator.
 
@@ -70,6 +73,8 @@ class PettingZooPufferEnv(_Base):
             check: "first" checks each agent's first observation fully and later ones in shape and
                 dtype, "always" checks all fully, "never" lets NumPy cast what it can.
             max_length: how many items a Sequence or Graph space may have.
+            pad: give agents with differing spaces rows as wide as the widest; then `emulated` and
+                `obs_dtype` tell of the padded row, and `layouts[agent]` of the agent's own.
 
         Raises:
             UsageError: what was given is no PettingZoo environment.
@@ -83,14 +88,16 @@ class PettingZooPufferEnv(_Base):
         self._slots = {agent: i for i, agent in enumerate(self.possible_agents)}
         self._check = check_mode(check)
         self._unchecked = set() if check == "never" else set(self.possible_agents)
-        self.emulated = Emulated(
-            Layout.of(
-                self._common_space("observation_space"),
-                max_length=max_length,
-                strict=check != "never",
-            ),
-            ActionLayout.of(self._common_space("action_space"), max_length=max_length),
-        )
+        self.layouts = self._own_layouts(max_length, pad)
+        own = list(self.layouts.values())
+        self.emulated = own[0]
+        self._padded_action: PaddedAction | None = None
+        if any(layouts is not own[0] for layouts in own):
+            self._padded_action = PaddedAction(self.possible_agents, [e.action for e in own])
+            self.emulated = Emulated(
+                pad_observations([e.observation for e in own]),
+                ActionLayout.of(self._padded_action.space),
+            )
         self.obs_dtype = self.emulated.observation.dtype
         self.single_observation_space: Box = self.emulated.observation.space
         self.single_action_space: FlatActionSpace = self.emulated.action.space
@@ -98,7 +105,8 @@ class PettingZooPufferEnv(_Base):
         self._was_reset = False
         self._closed = False
         self._buf: Buffers | None = None
-        self._places = [self.emulated.observation.row_maker()] * self.num_agents
+        self._places = [self._row_maker(layouts.observation) for layouts in own]
+        self._unpacks = [self._unpacker(layouts.action) for layouts in own]
         if buf is not None:
             self.attach(buf)
 
@@ -111,8 +119,11 @@ class PettingZooPufferEnv(_Base):
         """Make the arrays of `buf` the ones that `reset` and `step` write; then call `reset`."""
         buf.check(self, "PettingZooPufferEnv")
         self._buf = buf
-        bind = self.emulated.observation.bind
-        self._places = [bind(buf.observations[i, ...]) for i in range(self.num_agents)]
+        bind = Layout.bind if self._padded_action is None else bind_padded
+        self._places = [
+            bind(layouts.observation, buf.observations[i, ...])
+            for i, layouts in enumerate(self.layouts.values())
+        ]
 
     def observation_space(self, agent: Any) -> Space[Any]:
         """Return the flat observation space, the same for each agent."""
@@ -152,8 +163,11 @@ class PettingZooPufferEnv(_Base):
                 raise UsageError(
                     f"there is no agent {agent!r}: expected actions of {self.possible_agents}"
                 )
-        unpack = self.emulated.action.unpack
-        native = {agent: unpack(actions[agent]) for agent in self.agents if agent in actions}
+        native = {
+            agent: self._unpacks[self._slots[agent]](actions[agent])
+            for agent in self.agents
+            if agent in actions
+        }
         present = set(self.agents)
         results = self.env.step(native)
         self.agents = list(self.env.agents)
@@ -193,7 +207,7 @@ class PettingZooPufferEnv(_Base):
             ) from None
         try:
             if agent in self._unchecked:
-                self.emulated.observation.check(observation)
+                self.layouts[agent].observation.check(observation)
                 if self._check == "first":
                     self._unchecked.discard(agent)
             return self._places[slot](observation)
@@ -219,8 +233,9 @@ class PettingZooPufferEnv(_Base):
             buf.terminals[slot] = terminals[agent]
             buf.truncations[slot] = truncations[agent]
             if buf.action_masks is not None:
-                name = f"action_mask of agent {agent!r}"
-                fill_action_mask(buf.action_masks[slot], observations[agent], infos[agent], name)
+                self._fill_action_mask(
+                    buf.action_masks[slot], agent, observations[agent], infos[agent]
+                )
         if len(rows) < self.num_agents:
             absent = ~buf.masks
             buf.observations[absent] = 0
@@ -230,18 +245,51 @@ class PettingZooPufferEnv(_Base):
             if buf.action_masks is not None:
                 buf.action_masks[absent] = True
 
-    def _common_space(self, kind: str) -> Space[Any]:
-        """Return the space that all agents have."""
-        space_of = getattr(self.env, kind)
-        first = self.possible_agents[0]
-        common: Space[Any] = space_of(first)
+    def _fill_action_mask(self, row: np.ndarray, agent: Any, observation: Any, info: Any) -> None:
+        name = f"action_mask of agent {agent!r}"
+        if self._padded_action is None:
+            fill_action_mask(row, observation, info, name)
+            return
+        allowed = self._padded_action.allowed(self.layouts[agent].action)
+        own = np.empty(int(self.layouts[agent].action.categories.sum()), np.bool_)
+        fill_action_mask(own, observation, info, name)
+        row[...] = allowed
+        row[np.flatnonzero(allowed)[: own.size]] = own
+
+    def _own_layouts(self, max_length: int | None, pad: bool) -> dict[Any, Emulated]:
+        """Return the layouts of each agent; agents with equal spaces share one object."""
+        kinds: list[tuple[Any, Any, Emulated]] = []
+        found: dict[Any, Emulated] = {}
         for agent in self.possible_agents:
-            if space_of(agent) != common:
-                raise SpaceError(
-                    f"agent {agent!r} has {kind} {space_of(agent)}, but {first!r} has {common}: "
-                    "all agents need the same"
+            spaces = self.env.observation_space(agent), self.env.action_space(agent)
+            layouts = next((e for *known, e in kinds if (*known,) == spaces), None)
+            if layouts is None:
+                if kinds and not pad:
+                    raise SpaceError(self._differing(agent, *spaces))
+                layouts = Emulated(
+                    Layout.of(spaces[0], max_length=max_length, strict=self._check != "never"),
+                    ActionLayout.of(spaces[1], max_length=max_length),
                 )
-        return common
+                kinds.append((*spaces, layouts))
+            found[agent] = layouts
+        return found
+
+    def _differing(self, agent: Any, *own: Space[Any]) -> str:
+        first = self.possible_agents[0]
+        others = self.env.observation_space(first), self.env.action_space(first)
+        kind = 0 if own[0] != others[0] else 1
+        return (
+            f"agent {agent!r} has {('observation', 'action')[kind]} space {own[kind]}, but "
+            f"{first!r} has {others[kind]}: pass pad=True to make all as wide as the widest"
+        )
+
+    def _row_maker(self, layout: Layout) -> Callable[[Any], np.ndarray]:
+        if self._padded_action is None:
+            return layout.row_maker()
+        return lambda sample: bind_padded(layout, self.emulated.observation.new_row())(sample)
+
+    def _unpacker(self, layout: ActionLayout) -> Callable[[Any], Any]:
+        return self._padded_action.unpacker(layout) if self._padded_action else layout.unpack
 
     def render(self) -> Any:
         """Return what the environment renders."""
