@@ -7,7 +7,7 @@ import types
 
 import numpy as np
 import pytest
-from vector_scripted import Agent, CountingEnv, ProbingEnv, SlowEnv
+from vector_scripted import Agent, CountingEnv, ProbingEnv, WaitingEnv
 
 import puffer.vector
 from puffer.core.errors import UsageError
@@ -175,17 +175,20 @@ def test_batches_of_some_environments(zero_copy, num_workers, batch_size):
         assert turns.min() > 0
 
 
-def test_whoever_is_ready_first_is_served_first():
-    slow = [{"seconds": 0.5}] + [{"seconds": 0.0}] * 3
-    with make(SlowEnv, env_kwargs=slow, batch_size=2, zero_copy=False) as vecenv:
+def test_whoever_is_ready_first_is_served_first(tmp_path):
+    gate = tmp_path / "gate"
+    kwargs = [{"path": str(gate)}, {}, {}, {}]
+    with make(WaitingEnv, env_kwargs=kwargs, batch_size=2, zero_copy=False) as vecenv:
         vecenv.async_reset(0)
-        served = []
-        for _ in range(8):
-            served.append(tuple(vecenv.recv()[5]))
+        while 0 not in vecenv.recv()[5]:
             vecenv.send([0, 0])
-    # Env 0 takes half a second from its first step on: the others do not wait for it.
-    first = next(i for i, agents in enumerate(served) if 0 in agents)
-    assert sum(0 in agents for agents in served[first + 1 : first + 4]) == 0
+        vecenv.send([0, 0])  # from now on env 0 waits at the gate
+        for _ in range(20):
+            assert 0 not in vecenv.recv()[5]
+            vecenv.send([0, 0])
+        gate.touch()
+        while 0 not in vecenv.recv()[5]:
+            vecenv.send([0, 0])
 
 
 def test_memory_is_aligned_shared_and_contiguous():

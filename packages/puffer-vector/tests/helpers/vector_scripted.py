@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -227,13 +227,72 @@ class BigInfoEnv(CountingEnv):
         return *super().step(actions)[:4], [{"blob": bytes(1_000_000), "agent_id": 1}]
 
 
-class SlowEnv(CountingEnv):
-    """Takes its time, so that a test decides who is ready first."""
+class WaitingEnv(CountingEnv):
+    """Does not step before there is a file of that name."""
 
-    def __init__(self, seconds: float):
-        self.seconds = seconds
+    def __init__(self, path: str | None = None):
+        self.path = path
         super().__init__(1)
 
     def step(self, actions: Any) -> Any:
-        time.sleep(self.seconds)
+        while self.path is not None and not os.path.exists(self.path):
+            time.sleep(0.001)
         return super().step(actions)
+
+
+class ScriptedParallelEnv:
+    """A PettingZoo-like environment: agent i lives from `births[i]` until it dies at `deaths[i]`.
+
+    The observation of agent i at time t is `[i + 1, t]`, its reward `10 * i + t`.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+    render_mode = None
+
+    def __init__(self, births: tuple[int, ...] = (0, 0, 1), deaths: tuple[int, ...] = (2, 4, 3)):
+        self.possible_agents = [f"agent_{i}" for i in range(len(births))]
+        self.births, self.deaths = births, deaths
+        self.agents: list[str] = []
+
+    def observation_space(self, agent: str) -> Box:
+        return Box(0, 100, (2,), np.float32)
+
+    def action_space(self, agent: str) -> Discrete:
+        return Discrete(3)
+
+    def _living(self) -> list[int]:
+        lives = zip(self.births, self.deaths, strict=True)
+        return [i for i, (birth, death) in enumerate(lives) if birth <= self.t < death]
+
+    def _dict(self, slots: Any, value: Callable[[int], Any]) -> dict[str, Any]:
+        return {self.possible_agents[i]: value(i) for i in slots}
+
+    def _observe(self, i: int) -> np.ndarray:
+        return np.array([i + 1, self.t], np.float32)
+
+    def reset(self, seed: int | None = None, options: Any = None) -> Any:
+        self.t = 0
+        slots = self._living()
+        self.agents = list(self._dict(slots, id))
+        return self._dict(slots, self._observe), self._dict(slots, lambda i: {})
+
+    def step(self, actions: dict[str, Any]) -> Any:
+        before = self._living()
+        assert [self.possible_agents[i] for i in before] == list(actions)
+        self.t += 1
+        slots = sorted({*before, *self._living()})
+        self.agents = list(self._dict(self._living(), id))
+        dies = [i in before and self.t == self.deaths[i] for i in range(len(self.deaths))]
+        return (
+            self._dict(slots, self._observe),
+            self._dict(slots, lambda i: 10.0 * i + self.t if i in before else 0.0),
+            self._dict(slots, lambda i: dies[i] and i % 2 == 0),
+            self._dict(slots, lambda i: dies[i] and i % 2 == 1),
+            self._dict(slots, lambda i: {"score": -i, "t": self.t}),
+        )
+
+    def render(self) -> None:
+        return None
+
+    def close(self) -> None:
+        return None
