@@ -79,7 +79,8 @@ def test_text_of_every_env(env_class: type[OceanEnv]) -> None:
     with env_class(1, render_mode="ansi") as env:
         env.reset(0)
         before = env.render()
-        env.step([1])
+        for _ in range(5):
+            env.step([1])
         assert isinstance(before, str)
         assert before != env.render()
 

@@ -5,6 +5,7 @@
 
 #include <puffer/ocean/engine.hpp>
 
+#include "cartpole/cartpole.hpp"
 #include "squared/squared.hpp"
 
 using namespace puffer::ocean;
@@ -252,7 +253,7 @@ void refuses_bad_specs() {
     return message<UsageError>([&] { Engine<Pair>(config, 1, 1, false); });
   };
   const std::string wrong = "the environment's spec is wrong: ";
-  check(said({.max_steps = 0}) == wrong + "max_steps must be at least 1", "max_steps");
+  check(said({.max_steps = 0}) == "max_steps=0: expected at least 1", "max_steps");
   check(said({.agents = 0}) == wrong + "num_agents must be at least 1", "agents");
   check(said({.bad_box = true}) == wrong +
                                        "box() goes with Action = float, discrete() and "
@@ -279,6 +280,7 @@ void draws_evenly() {
 }  // namespace
 
 int main() {
+  runs_alike<cartpole::Cartpole>("cartpole", 400);
   runs_alike<squared::Squared>("squared", 400);
   masks_the_absent();
   truncates_the_living();

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from puffer.ocean.envs.cartpole import Cartpole as Cartpole
     from puffer.ocean.envs.squared import Squared as Squared
 
-_ENVS = {"Squared": "squared"}
+_ENVS = {"Cartpole": "cartpole", "Squared": "squared"}
 
 
 def get_include() -> str:

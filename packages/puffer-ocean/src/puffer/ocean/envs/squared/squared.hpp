@@ -17,6 +17,9 @@ struct Config {
 enum Tile : std::uint8_t { kEmpty, kAgent, kTarget };
 enum Move : std::uint8_t { kStay, kDown, kUp, kLeft, kRight, kMoves };
 
+inline constexpr std::array<int, kMoves> kRows{0, 1, -1, 0, 0};
+inline constexpr std::array<int, kMoves> kColumns{0, 0, 0, -1, 1};
+
 struct Squared {
   using Obs = std::uint8_t;
   using Action = std::int32_t;
@@ -45,39 +48,34 @@ struct Squared {
             .steps_per_second = 8};
   }
 
-  explicit Squared(const Config& config) : size(static_cast<std::uint8_t>(config.size)) {}
+  explicit Squared(const Config& config) : size(config.size) {}
 
   void reset(Rng& rng) {
-    row = column = static_cast<std::uint8_t>(size / 2);
-    const auto tiles = static_cast<std::uint32_t>(size) * size;
-    target = static_cast<std::uint16_t>(rng.below(tiles - 1));
+    row = column = size / 2;
+    target = static_cast<int>(rng.below(static_cast<std::uint32_t>(size * size - 1)));
     target += target >= position();  // any tile but the agent's
   }
 
   void step(Io<Action> io, Rng& /*rng*/) {
-    constexpr std::array<std::int8_t, kMoves> kRows{0, 1, -1, 0, 0};
-    constexpr std::array<std::int8_t, kMoves> kColumns{0, 0, 0, -1, 1};
     const auto move = static_cast<std::size_t>(io.actions[0]);
     before = position();
-    // One step off the grid wraps to 255 or reaches `size`: beyond the last tile in any case.
-    row = static_cast<std::uint8_t>(row + kRows[move]);
-    column = static_cast<std::uint8_t>(column + kColumns[move]);
-    const bool left = row >= size || column >= size;
-    const bool reached = !left && position() == target;
-    io.rewards[0] = static_cast<float>(reached) - static_cast<float>(left);
-    io.terminals[0] = left || reached;
+    row += kRows[move];
+    column += kColumns[move];
+    const bool reached = inside() && position() == target;
+    io.rewards[0] = static_cast<float>(reached) - static_cast<float>(!inside());
+    io.terminals[0] = reached || !inside();
   }
 
   void observe(std::span<Obs> out) const {
     std::ranges::fill(out, kEmpty);
-    out[target] = kTarget;
-    if (row < size && column < size) out[position()] = kAgent;
+    out[at(target)] = kTarget;
+    if (inside()) out[at(position())] = kAgent;
   }
 
   // Within an episode only the agent moves, and it is on the grid.
   void update(std::span<Obs> out) const {
-    out[before] = kEmpty;
-    out[position()] = kAgent;
+    out[at(before)] = kEmpty;
+    out[at(position())] = kAgent;
   }
 
   void draw(Canvas& canvas) const {
@@ -86,7 +84,7 @@ struct Squared {
       canvas.rectangle(static_cast<float>(c) * kSide + 1, static_cast<float>(r) * kSide + 1,
                        kSide - 2, kSide - 2, color);
     };
-    canvas.begin(kSide * size, kSide * size, {6, 24, 24});
+    canvas.begin(kSide * static_cast<float>(size), kSide * static_cast<float>(size), {6, 24, 24});
     for (int r = 0; r < size; ++r) {
       for (int c = 0; c < size; ++c) tile(r, c, {16, 44, 44});
     }
@@ -100,13 +98,15 @@ struct Squared {
       field("perf", &Squared::perf, "1 if the target was reached, else 0"),
   };
 
-  std::uint16_t position() const { return static_cast<std::uint16_t>(row * size + column); }
+  bool inside() const { return row >= 0 && row < size && column >= 0 && column < size; }
+  int position() const { return row * size + column; }
+  static std::size_t at(int position) { return static_cast<std::size_t>(position); }
 
-  std::uint8_t size;
-  std::uint8_t row = 0;
-  std::uint8_t column = 0;
-  std::uint16_t before = 0;  // the agent's tile one step ago
-  std::uint16_t target = 0;
+  int size;
+  int row = 0;
+  int column = 0;
+  int before = 0;  // the agent's position one step ago
+  int target = 0;
 };
 
 }  // namespace squared

@@ -165,10 +165,10 @@ class Engine {
       return b.size() == 1 || b.size() == size;
     };
     const auto& nvec = spec.action.nvec;
+    positive("max_steps", spec.max_steps);
     require(size > 0, "observation_shape holds no element");
     require(bounds(spec.low) && bounds(spec.high), "low and high need 1 bound or 1 per element");
     require(spec.num_agents >= 1, "num_agents must be at least 1");
-    require(spec.max_steps >= 1, "max_steps must be at least 1");
     require(spec.action.size >= 1, "an agent needs at least 1 action component");
     require(nvec.empty() == std::same_as<Action, float>,
             "box() goes with Action = float, discrete() and multi_discrete() with std::int32_t");
@@ -214,37 +214,40 @@ class Engine {
   void step_share(Share share, Log& log) {
     const auto [first, last] = share;
     clear(first, last);
+    // Copies: stores of bytes may alias members, which would then be read again and again.
+    const Arrays<Obs, Action> arrays = arrays_;
     const std::size_t agents = kSingle ? 1 : num_agents_;
     const std::size_t components = spec_.action.size;
+    const std::size_t width = observation_size_;
+    const std::int32_t max_steps = spec_.max_steps;
+    const std::uint64_t seed = seed_;
+    Slot* const slots = slots_.data();
     for (std::size_t i = first; i < last; ++i) {
-      Slot& slot = slots_[i];
+      Slot& slot = slots[i];
       const std::size_t at = i * agents;
-      const Io<Action> io{.actions = {arrays_.actions + at * components, agents * components},
-                          .rewards = {arrays_.rewards + at, agents},
-                          .terminals = {arrays_.terminals + at, agents},
-                          .truncations = {arrays_.truncations + at, agents},
-                          .masks = {arrays_.masks + at, agents}};
+      const Io<Action> io{.actions = {arrays.actions + at * components, agents * components},
+                          .rewards = {arrays.rewards + at, agents},
+                          .terminals = {arrays.terminals + at, agents},
+                          .truncations = {arrays.truncations + at, agents},
+                          .masks = {arrays.masks + at, agents}};
       ++slot.counted.length;
-      Rng rng(seed_ + i, slot.episode, static_cast<std::uint64_t>(slot.counted.length));
+      Rng rng(seed + i, slot.episode, static_cast<std::uint64_t>(slot.counted.length));
       slot.env.step(io, rng);
       if constexpr (kSingle) {
-        step_end_single(io, i, log);
+        slot.counted.total_reward += io.rewards[0];
+        if (slot.counted.length >= max_steps) [[unlikely]]
+          io.truncations[0] = !io.terminals[0];
+        const std::span<Obs> row{arrays.observations + i * width, width};
+        if (io.terminals[0] || io.truncations[0]) [[unlikely]] {
+          finish(i, log);
+        } else if constexpr (HasUpdate<E>) {
+          slot.env.update(row);
+        } else {
+          slot.env.observe(row);
+        }
       } else {
         step_end(io, i, log);
       }
-    }
-  }
-
-  void step_end_single(const Io<Action>& io, std::size_t i, Log& log) {
-    Slot& slot = slots_[i];
-    slot.counted.total_reward += io.rewards[0];
-    if (slot.counted.length >= spec_.max_steps) io.truncations[0] = !io.terminals[0];
-    if (io.terminals[0] || io.truncations[0]) [[unlikely]] {
-      finish(i, log);
-    } else if constexpr (HasUpdate<E>) {
-      slot.env.update(row(arrays_.observations, i));
-    } else {
-      slot.env.observe(row(arrays_.observations, i));
     }
   }
 

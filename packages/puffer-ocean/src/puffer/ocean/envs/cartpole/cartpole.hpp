@@ -1,0 +1,126 @@
+// Balance a pole on a cart: the physics, the start and the rewards of Gymnasium's CartPole-v1.
+#pragma once
+
+#include <cmath>
+#include <limits>
+#include <numbers>
+#include <string>
+
+#include <puffer/ocean/env.hpp>
+
+namespace cartpole {
+using namespace puffer::ocean;
+
+struct Config {
+  int max_steps = 200;
+};
+
+inline constexpr double kGravity = 9.8;
+inline constexpr double kPoleMass = 0.1;
+inline constexpr double kTotalMass = 1.1;
+inline constexpr double kHalfLength = 0.5;  // of the pole
+inline constexpr double kForce = 10;
+inline constexpr double kSeconds = 0.02;  // per step
+inline constexpr double kTrack = 2.4;
+inline constexpr double kTilt = 12 * 2 * std::numbers::pi / 360;
+
+// Sine and cosine by their series, exact to the last bits for |x| <= kTilt, within which every step
+// begins. The terms are paired so that few of them wait for one another.
+inline double sine(double x) {
+  const double y = x * x;
+  return x + x * y * ((-1. / 6 + y * (1. / 120)) + y * y * (-1. / 5040 + y * (1. / 362880)));
+}
+inline double cosine(double x) {
+  const double y = x * x;
+  const double tail = (-1. / 720 + y * (1. / 40320)) - y * y * (1. / 3628800);
+  return 1 + y * ((-1. / 2 + y * (1. / 24)) + y * y * tail);
+}
+
+struct Cartpole {
+  using Obs = float;
+  using Action = std::int32_t;
+  using Config = cartpole::Config;
+
+  static constexpr std::tuple config_fields{
+      field("max_steps", &Config::max_steps, "steps until an episode is truncated"),
+  };
+
+  static Spec spec(const Config& config) {
+    constexpr float kAny = std::numeric_limits<float>::infinity();
+    constexpr auto kX = static_cast<float>(2 * kTrack);
+    constexpr auto kTheta = static_cast<float>(2 * kTilt);
+    return {.observation_shape = {4},
+            .low = {-kX, -kAny, -kTheta, -kAny},
+            .high = {kX, kAny, kTheta, kAny},
+            .action = discrete(2),
+            .max_steps = config.max_steps,
+            .steps_per_second = static_cast<float>(1 / kSeconds)};
+  }
+
+  explicit Cartpole(const Config& config) : max_steps(static_cast<float>(config.max_steps)) {}
+
+  // Drawn as floats, so that the observation shows the start to the last bit.
+  void reset(Rng& rng) {
+    for (double* value : {&x, &x_speed, &theta, &theta_speed}) *value = rng.uniform(-0.05F, 0.05F);
+  }
+
+  void step(Io<Action> io, Rng& /*rng*/) {
+    const double force = io.actions[0] == 1 ? kForce : -kForce;
+    const double sin = sine(theta);
+    const double cos = cosine(theta);
+    constexpr double kMoment = kPoleMass * kHalfLength;
+    const double push = (force + kMoment * theta_speed * theta_speed * sin) * (1 / kTotalMass);
+    const double theta_acceleration =
+        (kGravity * sin - cos * push) /
+        (kHalfLength * (4.0 / 3 - kPoleMass / kTotalMass * cos * cos));
+    const double x_acceleration = push - kMoment / kTotalMass * theta_acceleration * cos;
+    x += kSeconds * x_speed;
+    x_speed += kSeconds * x_acceleration;
+    theta += kSeconds * theta_speed;
+    theta_speed += kSeconds * theta_acceleration;
+    io.rewards[0] = 1;
+    io.terminals[0] = std::abs(x) > kTrack || std::abs(theta) > kTilt;
+  }
+
+  void observe(std::span<Obs> out) const {
+    out[0] = static_cast<float>(x);
+    out[1] = static_cast<float>(x_speed);
+    out[2] = static_cast<float>(theta);
+    out[3] = static_cast<float>(theta_speed);
+  }
+
+  void draw(Canvas& canvas) const {
+    constexpr float kWidth = 600, kHeight = 320, kGround = 240, kPole = 130;
+    constexpr float kCartWidth = 60, kCartHeight = 32;
+    constexpr Color kInk{222, 226, 230}, kWood{224, 169, 109}, kAxle{129, 132, 203};
+    const float at = kWidth / 2 * (1 + static_cast<float>(x / kTrack) * 0.9F);
+    const float top = kGround - kCartHeight;
+    const auto angle = static_cast<float>(theta);
+    canvas.begin(kWidth, kHeight, {18, 24, 32});
+    canvas.line(0, kGround, kWidth, kGround, 2, {88, 100, 112});
+    for (const float side : {-1.0F, 1.0F}) {  // where the track ends
+      const float end = kWidth / 2 * (1 + side * 0.9F);
+      canvas.line(end, kGround - 12, end, kGround + 12, 3, {200, 80, 80});
+    }
+    canvas.rectangle(at - kCartWidth / 2, top, kCartWidth, kCartHeight, kInk);
+    canvas.line(at, top + 6, at + kPole * std::sin(angle), top + 6 - kPole * std::cos(angle), 10,
+                kWood);
+    canvas.circle(at, top + 6, 5, kAxle);
+  }
+
+  float perf(const Episode& episode) const {
+    return static_cast<float>(episode.length) / max_steps;
+  }
+
+  static constexpr std::tuple stat_fields{
+      field("perf", &Cartpole::perf, "share of the steps that an episode may have"),
+  };
+
+  float max_steps;
+  double x = 0;
+  double x_speed = 0;
+  double theta = 0;
+  double theta_speed = 0;
+};
+
+}  // namespace cartpole
