@@ -356,6 +356,28 @@ def test_a_script_without_a_main_guard(tmp_path):
     )
 
 
+def test_workers_made_by_another_thread_leave_too_when_their_parent_is_killed():
+    process = run_script(
+        """
+        import threading
+        def work():
+            global vecenv
+            vecenv = puffer.vector.make(CountingEnv, backend="multiprocessing")
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        print(*[p.pid for p in vecenv._crew._processes], flush=True)
+        time.sleep(1000)
+        """,
+        wait=False,
+    )
+    workers = [int(pid) for pid in process.stdout.readline().split()]
+    assert len(workers) == 1
+    process.kill()
+    process.communicate()
+    assert wait_gone(workers, 2.0) == []
+
+
 def test_another_thread_may_make_it():
     # The kernel would kill the workers with the thread that started them.
     code, out, _ = run_script("""

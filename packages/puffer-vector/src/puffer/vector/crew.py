@@ -36,6 +36,7 @@ from puffer.vector.worker import (
 
 CHECK_SECONDS = 0.1  # how often a wait looks for dead and hung workers
 GATHER_SECONDS = 0.1  # how long a failure waits for others, to report them together
+FAIL_SECONDS = 0.3  # how long the others may take to close their environments after a failure
 STACK_SECONDS = 1.0  # how long a hung worker has to write its stack
 
 THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -88,7 +89,7 @@ class Crew:
             self._start(context, recipes, shape, block)
             self.simulations = self._await_ready()
         except BaseException:
-            self.stop(0.0)
+            self.stop(FAIL_SECONDS)
             raise
 
     def _start(

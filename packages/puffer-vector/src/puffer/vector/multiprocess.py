@@ -20,7 +20,7 @@ from puffer.core.env import Infos
 from puffer.core.errors import UsageError, WorkerError
 from puffer.core.spaces import write_actions
 from puffer.vector.cores import usable_cores
-from puffer.vector.crew import Crew
+from puffer.vector.crew import FAIL_SECONDS, Crew
 from puffer.vector.protocol import Batch, VectorEnv
 from puffer.vector.recipe import EnvShape, Recipe, check_optional
 from puffer.vector.schedule import next_batch
@@ -28,7 +28,6 @@ from puffer.vector.shared import SharedBlock
 from puffer.vector.worker import control_fields
 
 CLOSE_SECONDS = 5.0  # how long `close` lets workers finish their step and close their environments
-FAIL_SECONDS = 0.3  # the same after a failure, which is to be reported soon
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
