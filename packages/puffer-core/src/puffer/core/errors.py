@@ -38,6 +38,10 @@ class MissingPackageError(PufferError, ImportError):
     """A known name whose package is not installed."""
 
 
+class ConformanceError(PufferError, AssertionError):
+    """An environment that breaks the contract of PufferEnv, found by `check_env`."""
+
+
 class WorkerError(PufferError, RuntimeError):
     """A worker process raised, died or hung; the vector environment is closed."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,24 +11,16 @@ from puffer.core.actions import ActionLayout
 from puffer.core.buffers import Buffers
 from puffer.core.emulation.common import check_mode, fill_action_mask, make_env
 from puffer.core.emulation.padding import PaddedAction, bind_padded, pad_observations
+from puffer.core.emulation.parallel import ParallelEnv
 from puffer.core.errors import ResetNeeded, SpaceError, UsageError
 from puffer.core.layout import Emulated, Layout
 from puffer.core.spaces import Box, FlatActionSpace, Space
-
-try:
-    from pettingzoo import ParallelEnv  # type: ignore[import-untyped, unused-ignore]
-except ImportError:
-    ParallelEnv = object
-if TYPE_CHECKING:
-    _Base = object
-else:
-    _Base = ParallelEnv
 
 AgentDict = dict[Any, Any]
 Step = tuple[AgentDict, AgentDict, AgentDict, AgentDict, AgentDict]
 
 
-class PettingZooPufferEnv(_Base):
+class PettingZooPufferEnv(ParallelEnv):
     """A PettingZoo parallel environment whose observations and actions are flat.
 
     The dicts that `reset` and `step` return hold live agents alone. The buffers have one row per
