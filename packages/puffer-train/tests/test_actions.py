@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from puffer.train import actions as act
 from torch.distributions import Categorical, Normal
+
+from puffer.train import actions as act
 
 
 def generator(seed=0):

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
+from torch import nn
+
 from puffer.train.config import TrainConfig
 from puffer.train.ppo import explained_variance, ppo_loss, update
 from puffer.train.storage import Segments
-from torch import nn
 
 CONFIG = TrainConfig(clip_coef=0.2, vf_coef=0.7, ent_coef=0.03, norm_advantages=False)
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
-from puffer.core.errors import UsageError
 from torch import nn
+
+from puffer.core.errors import UsageError
 
 FORMAT = "puffer-checkpoint-1"
 MODEL = "model.safetensors"

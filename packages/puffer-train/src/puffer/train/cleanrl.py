@@ -1,4 +1,4 @@
-"""Puffer's policies behind the interface of CleanRL's scripts: `get_value`, `get_action_and_value`."""
+"""Policies behind the interface of CleanRL's scripts: `get_value`, `get_action_and_value`."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,6 @@ from typing import Any
 
 from puffer.core import registry
 from puffer.core.errors import PufferError, UsageError, WorkerError
-
 from puffer.train.config import Config, Tables, resolve, to_toml
 from puffer.train.options import RunOptions, parse, peek
 
@@ -24,7 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Codes: 2 wrong input, 3 training diverged, 1 any other failure, 130 and 143 after SIGINT and
     SIGTERM (a checkpoint is saved first).
     """
-    # torch takes seconds to import, so the modules that need it load where they are used.
+    # torch takes seconds to import, so the modules that need it load where they are used. Its
+    # threads spin while they wait for each other: on a busy machine that costs a factor of twenty.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         with _terminate_as_exit():
@@ -106,7 +108,7 @@ def _train(spec: registry.EnvSpec, config: Config, run: RunOptions) -> int:
 def _evaluate(spec: registry.EnvSpec, config: Config, run: RunOptions, checkpoint: Any) -> int:
     from puffer.train.checkpoint import load_weights
     from puffer.train.dashboard import make_ui
-    from puffer.train.evaluate import evaluate
+    from puffer.train.evaluation import evaluate
     from puffer.train.launch import for_evaluation, make_policy, make_vecenv
     from puffer.train.trainer import derive_seed, pick_device
     from puffer.train.video import Screen

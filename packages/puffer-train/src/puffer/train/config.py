@@ -1,4 +1,4 @@
-"""Settings: frozen dataclasses with the help beside the default, and the TOML tables that fill them.
+"""Settings: frozen dataclasses with the help beside the default, and the TOML that fills them.
 
 Precedence: defaults < the environment's TOML < `--config FILE` < flags.
 """
@@ -166,7 +166,7 @@ def resolve(spec: EnvSpec, config_file: str | Path | None = None) -> tuple[Confi
                 values[section][key] = _convert(value, kind, f"{origin}: {section}.{key}")
                 origins[section][key] = origin
     sections = {name: cls(**values[name]) for name, cls in SECTIONS.items()}
-    return Config(spec.name, **sections, env=values["env"]), origins  # type: ignore[arg-type]
+    return Config(spec.name, **sections, env=values["env"]), origins
 
 
 def to_toml(tables: Tables, origins: Tables | None = None) -> str:
@@ -214,7 +214,9 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
     choices = typing.get_args(kind)
     if typing.get_origin(kind) is Literal:
         if value not in choices:
-            raise UsageError(f"{where} = {value!r}: expected one of {', '.join(map(repr, choices))}")
+            raise UsageError(
+                f"{where} = {value!r}: expected one of {', '.join(map(repr, choices))}"
+            )
         return value
     kinds = choices if typing.get_origin(kind) is types.UnionType else (kind,)
     if float in kinds and isinstance(value, int) and not isinstance(value, bool):

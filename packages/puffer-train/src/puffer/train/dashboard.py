@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from puffer.core.stats import mean_infos
-
 from puffer.train.log import to_json
 
 Kind = Literal["auto", "rich", "plain", "json", "none"]
@@ -168,12 +167,12 @@ def draw(
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
-    def table(title: str, rows: list[tuple[str, ...]]) -> Table:
+    def table(title: str, rows: Sequence[tuple[str, str]]) -> Table:
         grid = Table(
             box=None, show_header=False, title=title, title_justify="left", title_style="bold cyan"
         )
-        for column in range(len(rows[0]) if rows else 2):
-            grid.add_column(justify="left" if column == 0 else "right", no_wrap=True)
+        for column in range(2):
+            grid.add_column(justify=("left", "right")[column], no_wrap=True)
         for row in rows:
             grid.add_row(*row)
         return grid
@@ -200,14 +199,15 @@ def draw(
         [(k.replace("_", " "), number(v)) for k, v in metrics["losses"].items()]
         + [("learning rate", number(metrics["learning_rate"]))],
     )
-    episode = [
-        (k.replace("_", " "), number(v)) for k, v in statistics.items() if k != "episodes"
-    ]
+    episode = [(k.replace("_", " "), number(v)) for k, v in statistics.items() if k != "episodes"]
     returns = table("Episodes", episode[:10] or [("none finished", "")])
     bar = ProgressBar(total=total_steps, completed=min(steps, total_steps))
     body = Columns([progress, returns, losses, times], padding=(0, 3))
     return Panel(
-        Group(bar, body), title=f"[bold]puffer[/] {environment}", title_align="left", box=box.ROUNDED
+        Group(bar, body),
+        title=f"[bold]puffer[/] {environment}",
+        title_align="left",
+        box=box.ROUNDED,
     )
 
 

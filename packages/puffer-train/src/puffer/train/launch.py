@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import puffer.vector
 import torch
-from puffer.core.errors import UsageError
-from puffer.core.registry import EnvSpec
 from torch import nn
 
+import puffer.vector
+from puffer.core.errors import UsageError
+from puffer.core.registry import EnvSpec
 from puffer.train.config import Config, PolicyConfig
 from puffer.train.models import Default, LSTMWrapper
 from puffer.train.trainer import derive_seed
@@ -79,12 +79,15 @@ def for_evaluation(spec: EnvSpec, config: Config, episodes: int, render_mode: st
     rendering = render_mode is not None
     if rendering:
         env["render_mode"] = render_mode
-    backend = "native" if config.vec.backend == "native" else "serial"
     if "num_envs" in known:
         env["num_envs"] = 1 if rendering else min(episodes, 1024)
     copies = 1 if rendering or "num_envs" in known else min(episodes, config.vec.num_envs)
     vec = dataclasses.replace(
-        config.vec, backend=backend, num_envs=copies, num_workers=None, batch_size=None
+        config.vec,
+        backend="native" if config.vec.backend == "native" else "serial",
+        num_envs=copies,
+        num_workers=None,
+        batch_size=None,
     )
     return dataclasses.replace(config, vec=vec, env=env)
 

@@ -7,15 +7,16 @@ by `LSTMWrapper`.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
 import torch
-from puffer.core.pytorch import layer_init, nativize_dtype, nativize_tensor
-from puffer.core.spaces import Box, Discrete
 from torch import Tensor, nn
 from torch.distributions import Normal
 
+from puffer.core.pytorch import layer_init, nativize_dtype, nativize_tensor
+from puffer.core.spaces import Box, Discrete
 from puffer.train.actions import ActionOutput
 
 
@@ -94,7 +95,9 @@ class LSTMWrapper(nn.Module):
             else:
                 nn.init.orthogonal_(parameter)
 
-    def initial_state(self, batch: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+    def initial_state(
+        self, batch: int, device: torch.device | str = "cpu"
+    ) -> tuple[Tensor, Tensor]:
         """Return the state before an episode: two tensors of zeros `(1, batch, hidden_size)`."""
         return (
             torch.zeros(1, batch, self.hidden_size, device=device),
@@ -134,7 +137,7 @@ class LSTMWrapper(nn.Module):
         """Run over time in the longest pieces in which no episode of the batch starts."""
         cuts = [0, *(starts[1:].any(1).nonzero().flatten() + 1).tolist(), len(starts)]
         outputs = []
-        for first, last in zip(cuts[:-1], cuts[1:], strict=True):
+        for first, last in itertools.pairwise(cuts):
             alive = (~starts[first]).to(inputs.dtype).view(1, -1, 1)
             state = tuple(s * alive for s in state)
             output, state = self.recurrent(inputs[first:last], state)
@@ -163,7 +166,7 @@ class _Heads(nn.Module):
     def forward(self, hidden: Tensor) -> ActionOutput:
         outputs: list[Tensor] = [layer(hidden) for layer in self.layers]
         if self.log_std is not None:
-            mean = outputs[0].unflatten(-1, self.shape) if len(self.shape) != 1 else outputs[0]
+            mean = outputs[0].view(-1, *self.shape)
             return Normal(mean, self.log_std.view(self.shape).exp().expand_as(mean))
         return outputs[0] if self.single else outputs
 

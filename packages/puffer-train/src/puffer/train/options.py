@@ -1,4 +1,4 @@
-"""The command line's grammar: typed options with their help, built for the environment asked for."""
+"""The command line's grammar: typed options with help, built for the environment asked for."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import tyro
+
 from puffer.core.errors import UsageError, near
 from puffer.core.registry import EnvSpec
-
 from puffer.train.config import SECTIONS, Config
 from puffer.train.dashboard import Kind
 
@@ -61,14 +61,15 @@ def parse(
     cls = _options_class(spec, defaults)
     argv = [_expand(word) for word in argv]
     known = _flags(cls)
-    given = set()
+    given: set[tuple[str, str]] = set()
     for word in argv:
         flag = word.partition("=")[0].replace("_", "-")
         if flag.startswith("--"):
             if flag not in known:
                 raise UsageError(f"unknown option {word.partition('=')[0]}: {near(flag, known)}")
-            if known[flag] is not None:
-                given.add(known[flag])
+            target = known[flag]
+            if target is not None:
+                given.add(target)
     options = _parse_quietly(cls, argv)
     run = RunOptions(**{f.name: getattr(options, f.name) for f in dataclasses.fields(RunOptions)})
     sections = {name: getattr(options, name) for name in SECTIONS}
@@ -149,5 +150,7 @@ def _parse_quietly(cls: Any, argv: Sequence[str]) -> Any:
         lines = [re.sub(r"[│╭╮╰╯]", "", line).strip() for line in complaint.getvalue().split("\n")]
         text = " ".join(lines)
         first = re.split(r"─{8,}", text)
-        sentence = next((part.strip() for part in first if part.strip(" ─") and "─" not in part), text)
+        sentence = next(
+            (part.strip() for part in first if part.strip(" ─") and "─" not in part), text
+        )
         raise UsageError(sentence.removeprefix("Error parsing ").rstrip(".")) from None

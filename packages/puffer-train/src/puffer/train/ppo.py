@@ -1,4 +1,4 @@
-"""Update: proximal policy optimization on full segments (Schulman et al. 2017, arXiv 1707.06347)."""
+"""Update: proximal policy optimization on segments (Schulman et al. 2017, arXiv 1707.06347)."""
 
 from __future__ import annotations
 
@@ -27,13 +27,10 @@ def ppo_loss(
     All inputs are flat `(batch,)`. `advantages` are the raw ones; the value target is
     `advantages + old_values`. Transitions that are not `valid` (None: all are) count nowhere.
     """
-    if valid is None:
-        mean = torch.mean
-    else:
-        weights = valid / valid.sum().clamp(min=1)
+    weights = None if valid is None else valid / valid.sum().clamp(min=1)
 
-        def mean(x: Tensor) -> Tensor:
-            return (x * weights).sum()
+    def mean(x: Tensor) -> Tensor:
+        return x.mean() if weights is None else (x * weights).sum()
 
     targets = advantages + old_values
     if config.norm_advantages:
@@ -82,13 +79,11 @@ def update(
     count = 0
     for _ in range(config.epochs):
         order = torch.randperm(segments.num_agents, generator=generator, device=generator.device)
-        for agents in order.to(segments.rewards.device).split(per_minibatch):
+        for agents in torch.split(order.to(segments.rewards.device), per_minibatch):
             loss, parts = _minibatch_loss(policy, segments, advantages, agents, all_valid, config)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            parts["grad_norm"] = nn.utils.clip_grad_norm_(
-                policy.parameters(), config.max_grad_norm
-            )
+            parts["grad_norm"] = nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm)
             optimizer.step()
             for key, value in parts.items():
                 sums[key] = sums.get(key, torch.zeros_like(value)) + value

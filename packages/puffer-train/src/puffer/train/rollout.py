@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from puffer.core.errors import UsageError
-from puffer.core.spaces import Box
 from torch import Tensor, nn
 
+from puffer.core.errors import UsageError
+from puffer.core.spaces import Box
 from puffer.train import actions as act
 from puffer.train.config import TrainConfig
 from puffer.train.storage import Segments, State
@@ -44,6 +44,15 @@ class EpisodeTracker:
         return np.concatenate(returns), np.concatenate(lengths)
 
 
+def initial_state(policy: Any, batch: int, device: torch.device) -> State:
+    """Return the state of a recurrent policy before an episode; () of a feed-forward one.
+
+    A recurrent policy is one with a method `initial_state(batch, device)`.
+    """
+    state: State = policy.initial_state(batch, device) if hasattr(policy, "initial_state") else ()
+    return state
+
+
 class Collector:
     """Holds what lives from one segment to the next: recurrent state and episode starts.
 
@@ -67,11 +76,10 @@ class Collector:
         self.vecenv, self.policy, self.config = vecenv, policy, config
         self.device, self.generator = device, generator
         n = vecenv.num_agents
-        self.recurrent = hasattr(policy, "initial_state")
-        self.state: State = policy.initial_state(n, device) if self.recurrent else ()
+        self.state = initial_state(policy, n, device)
         self.tracker = EpisodeTracker(n)
         self.infos: list[dict[str, Any]] = []
-        self.seconds = {"env": 0.0, "forward": 0.0, "copy": 0.0}
+        self.seconds = {"env": 0.0, "forward": 0.0}
         self._column = np.zeros(n, np.int64)
         self._starts = torch.ones(n, dtype=torch.bool, device=device)
         self._acted = np.ones(n, np.bool_)  # the agent was alive when it acted
@@ -116,11 +124,11 @@ class Collector:
         segments.observations[t, rows] = observations
         segments.starts[t, rows] = self._starts[rows]
         if t == 0:
-            for stored, state in zip(segments.state, self.state, strict=True):
-                stored[:, rows] = state[:, rows]
+            for stored, before in zip(segments.state, self.state, strict=True):
+                stored[:, rows] = before[:, rows]
         output, value, state = self._forward(observations, rows)
-        for kept, new in zip(self.state, state, strict=True):
-            kept[:, rows] = new
+        for kept, after in zip(self.state, state, strict=True):
+            kept[:, rows] = after
         action, log_prob = act.sample(output, self.generator)
         segments.actions[t, rows] = action.to(segments.actions.dtype)
         segments.log_probs[t, rows] = log_prob
@@ -130,7 +138,7 @@ class Collector:
 
     def _forward(self, observations: Tensor, rows: slice) -> tuple[Any, Tensor, State]:
         """Return the policy's output, the values `(batch,)` and the new recurrent state."""
-        if not self.recurrent:
+        if not self.state:
             output, value = self.policy(observations)
             return output, value.flatten(), ()
         alive = (~self._starts[rows]).to(torch.float32).view(1, -1, 1)
@@ -177,7 +185,7 @@ class Collector:
                 )
             return rewards
         observations = torch.as_tensor(final[cut], device=self.device)
-        if self.recurrent:
+        if self.state:
             state = tuple(s[:, rows.start + cut] for s in self.state)
             value = self.policy(observations, state)[1]
         else:

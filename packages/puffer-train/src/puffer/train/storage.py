@@ -1,13 +1,15 @@
-"""Segments: what collection writes and the update reads, time-major `(horizon, num_agents, ...)`."""
+"""Segments: what collection writes and the update reads, time first: `(horizon, agents, ...)`."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import torch
-from puffer.core.spaces import Box, FlatActionSpace, action_layout
 from torch import Tensor
+
+from puffer.core.spaces import Box, FlatActionSpace, action_layout
 
 State = tuple[Tensor, ...]  # recurrent state, each tensor `(layers, agents, size)`
 
@@ -83,6 +85,6 @@ class Segments:
         return self.rewards.shape[1]
 
 
-def torch_dtype(dtype: np.dtype) -> torch.dtype:  # type: ignore[type-arg]
+def torch_dtype(dtype: np.dtype[Any]) -> torch.dtype:
     """Return torch's name of a numpy dtype."""
     return torch.from_numpy(np.empty(0, dtype)).dtype

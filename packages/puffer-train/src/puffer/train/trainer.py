@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from puffer.core.errors import PufferError, UsageError
-from puffer.core.stats import mean_infos
 from torch import nn
 
+from puffer.core.errors import PufferError, UsageError
+from puffer.core.stats import mean_infos
 from puffer.train.advantage import compute_advantages
 from puffer.train.checkpoint import save_checkpoint
 from puffer.train.config import Config
@@ -89,9 +89,7 @@ class Trainer:
             train.gae_lambda,
         )
         middle = time.perf_counter()
-        losses = update(
-            self.policy, self.optimizer, segments, advantages, train, self.generator
-        )
+        losses = update(self.policy, self.optimizer, segments, advantages, train, self.generator)
         self.seconds["advantage"] += middle - began
         self.seconds["update"] += time.perf_counter() - middle
         self.steps += int(segments.valid.sum())

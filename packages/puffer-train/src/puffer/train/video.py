@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from puffer.core.errors import MissingPackageError, UsageError
 
 DEFAULT_FPS = 30

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from puffer.core.spaces import Box
 from torch import nn
 
+from puffer.core.spaces import Box
 from puffer.train import actions as act
+from puffer.train.rollout import initial_state
 
 
 @torch.no_grad()
@@ -47,14 +48,13 @@ def evaluate(
     per_agent = math.ceil(episodes / n)
     played = np.zeros(n, np.int64)
     finished: list[dict[str, Any]] = []
-    recurrent = hasattr(policy, "initial_state")
-    state: Any = policy.initial_state(n, device) if recurrent else None
+    state = initial_state(policy, n, device)
     observations, _ = vecenv.reset(seed=seed)
     space = vecenv.single_action_space
     steps = 0
     while played.min() < per_agent:
         tensor = torch.as_tensor(observations, device=device)
-        if recurrent:
+        if state:
             output, _, state = policy(tensor, state)
         else:
             output, _ = policy(tensor)
@@ -63,7 +63,7 @@ def evaluate(
             action = np.clip(action, space.low, space.high)
         observations, _, terminals, truncations, infos = vecenv.step(action)
         steps += n
-        if recurrent:
+        if state:
             alive = torch.as_tensor(~(terminals | truncations), device=device)
             state = tuple(s * alive.to(s.dtype).view(1, -1, 1) for s in state)
         for info in infos:

@@ -1,0 +1,170 @@
+"""The command: trains, evaluates, and answers wrong input with one sentence and exit code 2."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from puffer.train import cli
+
+QUICK = ["--env", "test/match", "--train.total-steps", "1000", "--train.device", "cpu"]
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch, match_spec):
+    monkeypatch.chdir(tmp_path)
+
+
+def json_lines(capsys):
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+SUMMARY = {
+    "environment", "steps", "seconds", "steps_per_second", "episodes", "return_mean", "return_std",
+    "score_mean", "length_mean", "checkpoint",
+}  # fmt: skip
+
+
+def test_train_then_eval(capsys, tmp_path):
+    assert cli.main([*QUICK, "--ui", "json", "--env.num-envs", "16"]) == 0
+    *updates, summary = json_lines(capsys)
+    assert updates
+    assert updates[0]["losses"]["entropy"] > 0
+    assert set(summary) == SUMMARY
+    assert summary["steps"] >= 1000
+    assert os.path.isfile(summary["checkpoint"])
+    run = next((tmp_path / "experiments").iterdir())
+    assert sorted(p.name for p in run.iterdir()) == ["checkpoints", "config.toml", "metrics.jsonl"]
+    for path in ("latest", str(run), summary["checkpoint"]):
+        argv = ["--env", "test/match", "--mode", "eval", "--eval-model-path", path, "--ui", "json"]
+        assert cli.main(argv) == 0
+        evaluated = json_lines(capsys)[-1]
+        assert set(evaluated) == SUMMARY
+        assert evaluated["episodes"] == 100
+        assert evaluated["checkpoint"] == summary["checkpoint"] or path != summary["checkpoint"]
+
+
+def test_the_stored_settings_repeat_the_run(capsys, tmp_path):
+    assert cli.main([*QUICK, "--ui", "json", "--policy.recurrent", "lstm"]) == 0
+    first = json_lines(capsys)[-1]
+    config = next((tmp_path / "experiments").iterdir()) / "config.toml"
+    assert cli.main(["--env", "test/match", "--config", str(config), "--ui", "json"]) == 0
+    second = json_lines(capsys)[-1]
+    assert first["return_mean"] == second["return_mean"]
+    argv = ["--env", "test/match", "--mode", "eval", "--eval-model-path", "latest"]
+    assert cli.main(argv) == 0  # it knows from the checkpoint that the policy is recurrent
+
+
+def test_eval_without_a_checkpoint_says_so(capsys):
+    assert cli.main(["--env", "test/match", "--mode", "eval", "--episodes", "5"]) == 0
+    out = capsys.readouterr().out
+    assert "this policy is untrained" in out
+    assert "test/match: return" in out
+
+
+def test_list_and_print_config(capsys):
+    assert cli.main(["--list"]) == 0
+    assert "test/match  Name the symbol shown." in capsys.readouterr().out
+    assert cli.main(["--env", "test/match", "--print-config", "--train.horizon", "3"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"horizon = 3 +# command line", out)
+    assert re.search(r"gamma = 0\.99 +# default", out)
+
+
+def wrong_inputs():
+    yield [], "no environment given: expected --env NAME"
+    yield ["--env", "test/mach"], "unknown environment 'test/mach': did you mean test/match"
+    yield ["--env", "test/match", "--train.horizn", "3"], "unknown option --train.horizn"
+    yield ["--env", "test/match", "--train.horizon", "x"], "--train.horizon: invalid literal"
+    yield ["--env", "test/match", "--train.learning-rate", "-1"], "expected a number > 0"
+    yield (
+        [*QUICK, "--vec", "multiprocessing", "--vec.num-envs", "5", "--vec.num-workers", "2"],
+        "num_envs=5 is not a multiple of num_workers=2",
+    )
+    yield (
+        ["--env", "test/match", "--mode", "eval", "--eval-model-path", "gone"],
+        "gone: no such file or folder",
+    )
+    yield (
+        ["--env", "test/match", "--mode", "eval", "--eval-model-path", "latest"],
+        "no checkpoint of test/match",
+    )
+    yield ["--env", "test/match", "--config", "gone.toml"], "gone.toml: cannot be read"
+    yield [*QUICK, "--policy", "nowhere:Net"], "policy.name='nowhere:Net'"
+    yield [*QUICK, "--eval-model-path", "latest"], "is for --mode eval"
+    yield (
+        ["--env", "test/match", "--mode", "eval", "--video", "film.avi"],
+        "expected a name that ends in .gif or .mp4",
+    )
+    yield (
+        ["--env", "test/match", "--mode", "eval", "--video", "no/film.gif"],
+        "its folder does not exist",
+    )
+    yield [*QUICK, "--train.data-dir", "/proc/nothing"], "cannot create a folder in it"
+
+
+@pytest.mark.parametrize(("argv", "sentence"), list(wrong_inputs()))
+def test_wrong_input_is_one_sentence_and_code_2(argv, sentence, capsys):
+    assert cli.main(argv) == 2
+    captured = capsys.readouterr()
+    assert sentence in captured.err
+    assert captured.err.startswith("puffer-train: ")
+    assert captured.err.count("\n") == 1
+
+
+def test_cuda_where_there_is_none(monkeypatch, capsys):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert cli.main(["--env", "test/match", "--train.device", "cuda"]) == 2
+    assert "no CUDA device that torch can use: use --train.device cpu" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_environment_and_random_bytes(capsys, tmp_path):
+    assert cli.main([*QUICK, "--ui", "json"]) == 0
+    path = json_lines(capsys)[-1]["checkpoint"]
+    assert cli.main(["--env", "test/other", "--mode", "eval", "--eval-model-path", path]) == 2
+    assert "was trained on test/match, not on test/other" in capsys.readouterr().err
+    noise = tmp_path / "noise"
+    noise.write_bytes(os.urandom(1000))
+    assert cli.main(["--env", "test/match", "--mode", "eval", "--eval-model-path", "noise"]) == 2
+    assert "is not a checkpoint" in capsys.readouterr().err
+
+
+def test_divergence_is_code_3(capsys):
+    argv = [*QUICK, "--train.learning-rate", "1e30", "--ui", "none"]
+    assert cli.main(argv) == 3
+    assert "finite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_save_a_checkpoint(number, code, tmp_path):
+    command = [sys.executable, "-m", "puffer.train", "--env", "CartPole-v1", "--vec", "serial"]
+    process = subprocess.Popen(
+        [*command, "--train.device", "cpu", "--train.total-steps", "100000000", "--ui", "json"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline().startswith("{")  # it trains
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert "Traceback" not in err
+    assert len(list(tmp_path.rglob("model.safetensors"))) == 1
+
+
+def test_start_is_quick_and_imports_no_torch_for_help():
+    code = (
+        "import sys; from puffer.train.cli import main; "
+        "main(['--list']); print('torch' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.splitlines()[-1] == "False"
