@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 import time
@@ -125,6 +126,7 @@ class RichUI(NoUI):
         self._pace = _Pace(0.5)
         self._window = _Window()
         self._shown: Mapping[str, float] = {}
+        self._returns: list[float] = []
         self._live.start()
 
     def update(self, steps: int, metrics: Mapping[str, Any]) -> None:
@@ -134,7 +136,11 @@ class RichUI(NoUI):
             return
         window = self._window.take()
         self._shown = {**self._shown, **window["environment"]}
-        panel = draw(self._environment, self._total, steps, metrics, window, self._shown)
+        if "episode_return" in window["environment"]:
+            self._returns.append(window["environment"]["episode_return"])
+        panel = draw(
+            self._environment, self._total, steps, metrics, window, self._shown, self._returns
+        )
         self._live.update(panel, refresh=True)
 
     def message(self, text: str) -> None:
@@ -158,57 +164,82 @@ def draw(
     metrics: Mapping[str, Any],
     window: Mapping[str, Any],
     statistics: Mapping[str, float],
+    returns: Sequence[float] = (),
 ) -> Any:
-    """Return the dashboard as a rich renderable that fits terminals from 80 columns on."""
+    """Return the dashboard as a rich renderable that fits terminals from 80 columns on.
+
+    Args:
+        environment: its name.
+        total_steps: where the run ends.
+        steps: where it stands.
+        metrics: of the last update, from `Trainer.train_update`.
+        window: `steps_per_second` since the last drawing.
+        statistics: the newest means over episodes.
+        returns: mean returns from the start of the run on, drawn as a curve.
+    """
     from rich import box
-    from rich.columns import Columns
     from rich.console import Group
     from rich.panel import Panel
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
-    def table(title: str, rows: Sequence[tuple[str, str]]) -> Table:
-        grid = Table(
-            box=None, show_header=False, title=title, title_justify="left", title_style="bold cyan"
-        )
-        for column in range(2):
-            grid.add_column(justify=("left", "right")[column], no_wrap=True)
-        for row in rows:
-            grid.add_row(*row)
-        return grid
-
-    left = remaining(steps, total_steps, metrics["seconds"])
-    progress = table(
-        "Progress",
-        [
-            ("steps", count(steps)),
-            ("of", count(total_steps)),
-            ("steps/s", count(window["steps_per_second"])),
-            ("updates", str(metrics["updates"])),
-            ("elapsed", duration(metrics["seconds"])),
-            ("left", duration(left)),
-        ],
-    )
-    phases = metrics["phases"]
+    progress = {
+        "steps": f"{count(steps)} of {count(total_steps)}",
+        "steps/s": count(window["steps_per_second"]),
+        "updates": str(metrics["updates"]),
+        "elapsed": duration(metrics["seconds"]),
+        "left": duration(remaining(steps, total_steps, metrics["seconds"])),
+    }
     whole = max(metrics["seconds"], 1e-9)
-    shares = [(name, f"{seconds / whole:.0%}") for name, seconds in phases.items()]
-    other = max(0.0, 1 - sum(phases.values()) / whole)
-    times = table("Time", [*shares, ("other", f"{other:.0%}")])
-    losses = table(
-        "Losses",
-        [(k.replace("_", " "), number(v)) for k, v in metrics["losses"].items()]
-        + [("learning rate", number(metrics["learning_rate"]))],
+    phases = {name: seconds / whole for name, seconds in metrics["phases"].items()}
+    phases["other"] = max(0.0, 1 - sum(phases.values()))
+    episodes = {k: number(v) for k, v in statistics.items() if k != "episodes"}
+    losses = {**metrics["losses"], "learning_rate": metrics["learning_rate"]}
+
+    columns = Table.grid(expand=True, padding=(0, 1))
+    for ratio in (6, 6, 7):
+        columns.add_column(ratio=ratio)
+    columns.add_row(
+        Group(
+            _table("Progress", progress),
+            _table("Share of time", {k: f"{v:.0%}" for k, v in phases.items()}),
+        ),
+        _table("Episodes", dict(list(episodes.items())[:12]) or {"none finished": ""}),
+        _table("Losses", {k: number(v) for k, v in losses.items()}),
     )
-    episode = [(k.replace("_", " "), number(v)) for k, v in statistics.items() if k != "episodes"]
-    returns = table("Episodes", episode[:10] or [("none finished", "")])
-    bar = ProgressBar(total=total_steps, completed=min(steps, total_steps))
-    body = Columns([progress, returns, losses, times], padding=(0, 3))
-    return Panel(
-        Group(bar, body),
-        title=f"[bold]puffer[/] {environment}",
-        title_align="left",
-        box=box.ROUNDED,
+    top = Table.grid(expand=True)
+    top.add_row(ProgressBar(total=total_steps, completed=min(steps, total_steps)))
+    top.add_row(f"[dim]return[/] [green]{sparkline(returns, 60)}[/]" if returns else "")
+    title = f"[bold]puffer[/] {environment}"
+    return Panel(Group(top, columns), title=title, title_align="left", box=box.ROUNDED)
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """Return a curve of at most `width` characters, from the lowest value to the highest."""
+    if len(values) > width:
+        edges = [round(i * len(values) / width) for i in range(width + 1)]
+        values = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
+    low, high = min(values), max(values)
+    span = (high - low) or 1.0
+    return "".join("▁▂▃▄▅▆▇█"[int(7 * (v - low) / span)] for v in values)
+
+
+def _table(title: str, rows: Mapping[str, str]) -> Any:
+    from rich.table import Table
+
+    table = Table(
+        box=None,
+        show_header=False,
+        title=title,
+        title_justify="left",
+        title_style="bold cyan",
+        padding=(0, 1, 0, 0),
     )
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    for name, value in rows.items():
+        table.add_row(name.replace("_", " "), value)
+    return table
 
 
 def summary_line(summary: Mapping[str, Any]) -> str:
