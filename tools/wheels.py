@@ -159,7 +159,7 @@ def check_third_party(wheels: dict[str, Path], folder: Path) -> None:
     install(python, wheels, folder, maze)
     flags = ["--train.total-steps", "16384", "--train.device", "cpu"]
     run(
-        [python.with_name("puffer-train"), "--env", "puffer_maze", *flags],
+        [python.with_name("puffer-train"), "--env", "maze", *flags],
         "training puffer-maze by name",
         cwd=folder,
     )
