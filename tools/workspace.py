@@ -41,7 +41,10 @@ INSTALL = (*PIP, "install", "--no-compile", "--no-warn-script-location", "--prog
 
 # What a failed step says -> what to do about it; the last one fits all.
 REMEDIES = (
-    (("No space left",), "the disk is full: make room (.venv takes 1.1 GB, with GPU libraries several more)"),
+    (
+        ("No space left",),
+        "the disk is full: make room (.venv takes 1.1 GB, with GPU libraries several more)",
+    ),
     (
         ("NewConnectionError", "ConnectTimeout", "ReadTimeout", "Temporary failure in name"),
         "the package index could not be reached: check the connection, then run this again",
