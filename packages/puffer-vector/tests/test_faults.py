@@ -325,6 +325,31 @@ def test_a_program_that_raises_ends_with_its_error():
     assert wait_gone([int(pid) for pid in out.split()], 2.0) == []
 
 
+def test_an_interrupted_step_can_be_given_up():
+    """As in a notebook: Ctrl-C while one worker is done and the other one is not."""
+    code, out, _ = run_script("""
+        import signal, tempfile
+        from vector_scripted import WaitingEnv
+        gate = tempfile.mktemp()
+        vecenv = puffer.vector.make(
+            WaitingEnv, env_kwargs=[{}, {"path": gate}], backend="multiprocessing", num_envs=2
+        )
+        vecenv.reset(seed=0)
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        try:
+            vecenv.step([0, 0])
+        except KeyboardInterrupt:
+            print("interrupted")
+        open(gate, "w").close()
+        print(vecenv.reset(seed=6)[0][:, 0])
+        print(vecenv.step([0, 0])[1])
+        vecenv.close()
+        os.remove(gate)
+    """)
+    assert (code, out) == (0, "interrupted\n[6 7]\n[6.5 0.5]\n")
+
+
 def test_a_program_that_is_interrupted_prints_one_traceback():
     process = run_script(
         MAKE.format(method="fork") + "while True: vecenv.step(np.zeros(6, int))", wait=False

@@ -83,6 +83,7 @@ class Crew:
         self._wakes = [context.Semaphore(0) for _ in range(num_workers)]
         self._done = context.Semaphore(0)
         self._busy: set[int] = set()  # given a command and not yet returned by `finished`
+        self._taken = 0  # posts of busy workers; an interrupted `finished` leaves them to the next
         self._since = [0.0] * num_workers  # when each was given its command
         self._next_check = 0.0
         try:
@@ -159,18 +160,18 @@ class Crew:
             WorkerError: a worker raised, died or hangs.
         """
         statuses = self._statuses
-        taken = 0
         while True:
-            while taken < at_least:
+            while self._taken < at_least:
                 wait(self._done, self.check, CHECK_SECONDS)
-                taken += 1
+                self._taken += 1
             done = [worker for worker in self._busy if statuses[worker]]
-            if len(done) == taken:
+            if len(done) == self._taken:
                 break
             # A status may be seen before its post: what it stands for is not ours to read yet.
             at_least = len(done)
         answers = [(w, self._read(w) if statuses[w] == MESSAGE else None) for w in done]
         self._busy.difference_update(done)
+        self._taken = 0
         return answers
 
     @property
@@ -259,10 +260,11 @@ class Crew:
         process = self._processes[worker]
         process.join()
         code = process.exitcode or 0
-        how = f"was killed by {_signal_name(-code)}" if code < 0 else f"exited with code {code}"
+        killer = _signal_name(-code) if code < 0 else ""
+        how = f"was killed by {killer}" if killer else f"exited with code {code}"
         call = COMMAND_NAMES[self._commands[worker]]
         hint = ""
-        if code == -getattr(signal, "SIGKILL", 0):
+        if killer == "SIGKILL":
             hint = ": the system may have run out of memory, try fewer workers"
         elif self._commands[worker] == START and self._method != "fork":
             hint = (

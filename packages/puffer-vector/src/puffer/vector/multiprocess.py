@@ -123,33 +123,38 @@ class Multiprocessing(VectorEnv):
         self._phase = "reset"
 
     def _share(self, context: Any, fields: Fields, num_workers: int) -> None:
-        """Allocate the shared memory and the views of it that batches return."""
+        """Allocate the shared memory and the rows that batches return."""
         self._block = SharedBlock.allocate(context, {**fields, **control_fields(num_workers)})
         arrays = self._block.arrays()
         buffers = Buffers(**{name: arrays[name] for name in fields})
         for ones in (buffers.masks, buffers.action_masks):
             if ones is not None:
                 ones.fill(True)
-        rows = self.agents_per_batch
         agent_ids = np.arange(self.num_agents)
-        self._by_worker = {
-            name: array.reshape(num_workers, -1, *array.shape[1:])
-            for name, array in {**buffers.arrays(), "agent_ids": agent_ids}.items()
-            if array is not None
-        }
+        rows, size = self.agents_per_batch, self._workers_per_batch
         if self._zero_copy:
-            blocks = range(num_workers // self._workers_per_batch)
-        else:
-            blocks = range(0)
-            copied = {name: ((rows, *shape[1:]), dtype) for name, (shape, dtype) in fields.items()}
-            self._copy = Buffers.allocate(copied)
-        self._blocks = [
-            _Served(
-                tuple(range(i * self._workers_per_batch, (i + 1) * self._workers_per_batch)),
-                buffers.rows(i * rows, (i + 1) * rows),
-                agent_ids[i * rows : (i + 1) * rows],
-            )
-            for i in blocks
+            self._blocks = [
+                _Served(
+                    tuple(range(i * size, (i + 1) * size)),
+                    buffers.rows(i * rows, (i + 1) * rows),
+                    agent_ids[i * rows : (i + 1) * rows],
+                )
+                for i in range(num_workers // size)
+            ]
+            return
+
+        def by_worker(array: np.ndarray, workers: int) -> np.ndarray:
+            return array.reshape(workers, -1, *array.shape[1:])
+
+        self._copy = Buffers.allocate(
+            {name: ((rows, *shape[1:]), dtype) for name, (shape, dtype) in fields.items()}
+        )
+        self._agents_of_worker = by_worker(agent_ids, num_workers)
+        self._scatter = by_worker(buffers.actions, num_workers), by_worker(self._copy.actions, size)
+        self._gather = [
+            (by_worker(arrays[name], num_workers).take, by_worker(getattr(self._copy, name), size))
+            for name in fields
+            if name != "actions"
         ]
 
     def async_reset(self, seed: int | None = None) -> None:
@@ -185,9 +190,8 @@ class Multiprocessing(VectorEnv):
         served = self._served
         write_actions(actions, served.buffers.actions, self.single_action_space)
         if not self._zero_copy:
-            rows = served.buffers.actions
-            by_worker = self._by_worker["actions"]
-            by_worker[list(served.workers)] = rows.reshape(-1, *by_worker.shape[1:])
+            shared, given = self._scatter
+            shared[np.array(served.workers)] = given
         try:
             self._crew.order_step(served.workers)
         except WorkerError as error:
@@ -251,13 +255,10 @@ class Multiprocessing(VectorEnv):
         """Return the rows of `workers`: a view if they are a block, else a copy."""
         if self._zero_copy:
             return self._blocks[workers[0] // self._workers_per_batch]
-        chosen = list(workers)
-        for name, array in self._copy.arrays().items():
-            if array is not None and name != "actions":
-                source = self._by_worker[name]
-                out = array.reshape(len(chosen), *source.shape[1:])
-                np.take(source, chosen, axis=0, out=out, mode="clip")
-        return _Served(workers, self._copy, self._by_worker["agent_ids"][chosen].ravel())
+        chosen = np.array(workers)
+        for take, copy in self._gather:
+            take(chosen, 0, copy, "clip")  # "raise" would make a copy of the copy
+        return _Served(workers, self._copy, self._agents_of_worker.take(chosen, 0).ravel())
 
     def hold(self) -> None:
         """Leave the last batch as it is, instead of `send`."""
