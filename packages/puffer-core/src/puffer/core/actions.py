@@ -50,9 +50,9 @@ class Column:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Part:
-    """One node of the action space's tree: flat values -> sample and back."""
+    """One node of the action space's tree: flat values, also as a new array -> sample, and back."""
 
-    read: Callable[[Values], Any]
+    read: Callable[[Values, np.ndarray], Any]
     write: Callable[[Any, Values], None]
 
 
@@ -81,7 +81,8 @@ class ActionLayout:
         if not self.columns:
             raise SpaceError(f"{name} is {original!r}, which holds no data: expected a leaf")
         self.space = self._flat_space()
-        self._limits = self.categories.tolist()
+        self._shape, self._dtype = self.space.shape, self.space.dtype
+        self._limits = self.categories.tolist() if isinstance(self.space, MultiDiscrete) else None
         # Columns of integers that lie in an array of floats.
         self._rounded = [
             (i, int(c.low), int(c.high))
@@ -140,21 +141,23 @@ class ActionLayout:
         return self._read_columns
 
     def _read_columns(self, action: Any) -> Any:
-        row = action if isinstance(action, np.ndarray) else np.asarray(action)
-        if row.shape != self.space.shape:
-            raise ActionError(f"action has shape {row.shape}, expected {self.space.shape}")
+        given = np.asarray(action)
+        if given.shape != self._shape:
+            raise ActionError(f"action has shape {given.shape}, expected {self._shape}")
+        row = given.astype(self._dtype)  # a copy, so that samples may be views of it
         values: Values = row.tolist()
-        if isinstance(self.space, MultiDiscrete):
-            if row.dtype.kind not in "iu":
-                raise ActionError(f"action has dtype {row.dtype}, expected integers")
+        if self._limits is not None:
+            if given.dtype.kind not in "iu":
+                raise ActionError(f"action has dtype {given.dtype}, expected integers")
             if min(values) < 0 or not all(map(operator.lt, values, self._limits)):
                 self._refuse(values)
-        for i, low, high in self._rounded:
-            value = values[i]
-            if value != value:
-                self._refuse(values)
-            values[i] = round(min(max(value, low), high))
-        return self._part.read(values)
+        elif self._rounded:
+            for i, low, high in self._rounded:
+                if values[i] != values[i]:
+                    self._refuse(values)
+                values[i] = round(min(max(values[i], low), high))
+            row[...] = values
+        return self._part.read(values, row)
 
     def _refuse(self, values: Values) -> None:
         for column, value in zip(self.columns, values, strict=True):
@@ -247,7 +250,7 @@ def _plan_discrete(space: Discrete, name: str, columns: list[Column]) -> _Part:
     def write(sample: Any, values: Values) -> None:
         values[i] = operator.index(sample) - start
 
-    return _Part(lambda values: values[i] + start, write)
+    return _Part(lambda values, row: values[i] + start, write)
 
 
 def _plan_array(
@@ -267,19 +270,19 @@ def _plan_array(
             columns.append(_categorical(leaf, int(n)))
     end = len(columns)
 
-    def read(values: Values) -> np.ndarray:
-        array = np.array(values[begin:end], dtype)
-        return array if one_dimensional else array.reshape(shape)
-
-    def read_from_start(values: Values) -> np.ndarray:
-        array: np.ndarray = read(values) + start
-        return array
+    def read(values: Values, row: np.ndarray) -> np.ndarray:
+        array = row[begin:end]
+        if array.dtype is not dtype:
+            array = array.astype(dtype)
+        if not one_dimensional:
+            array = array.reshape(shape)
+        return array + start if shifted else array
 
     def write(sample: Any, values: Values) -> None:
         array = np.asarray(sample, dtype)
         values[begin:end] = (array - start if shifted else array).reshape(-1).tolist()
 
-    return _Part(read_from_start if shifted else read, write)
+    return _Part(read, write)
 
 
 def _plan_text(space: Text, name: str, columns: list[Column]) -> _Part:
@@ -288,7 +291,7 @@ def _plan_text(space: Text, name: str, columns: list[Column]) -> _Part:
     columns.append(_categorical(f"{name}.length", longest - shortest + 1))
     columns.extend(_categorical(f"{name}[{i}]", max(len(characters), 1)) for i in range(longest))
 
-    def read(values: Values) -> str:
+    def read(values: Values, row: np.ndarray) -> str:
         length = shortest + values[begin]
         return "".join(characters[v] for v in values[begin + 1 : begin + 1 + length])
 
@@ -313,11 +316,11 @@ def _plan_struct(
     ]
     readers = [(key, part.read) for key, part in parts]
 
-    def read(values: Values) -> dict[Any, Any]:
-        return {key: read_member(values) for key, read_member in readers}
+    def read(values: Values, row: np.ndarray) -> dict[Any, Any]:
+        return {key: read_member(values, row) for key, read_member in readers}
 
-    def read_tuple(values: Values) -> tuple[Any, ...]:
-        return tuple([read_member(values) for _, read_member in readers])
+    def read_tuple(values: Values, row: np.ndarray) -> tuple[Any, ...]:
+        return tuple([read_member(values, row) for _, read_member in readers])
 
     def write(sample: Any, values: Values) -> None:
         for key, part in parts:
@@ -335,8 +338,8 @@ def _plan_one_of(
         _plan(member, f"{name}[{k}]", columns, max_length) for k, member in enumerate(space.spaces)
     ]
 
-    def read(values: Values) -> tuple[int, Any]:
-        return values[i], parts[values[i]].read(values)
+    def read(values: Values, row: np.ndarray) -> tuple[int, Any]:
+        return values[i], parts[values[i]].read(values, row)
 
     def write(sample: Any, values: Values) -> None:
         values[i] = int(sample[0])
@@ -356,8 +359,8 @@ def _plan_sequence(
         _plan(space.feature_space, f"{name}[{k}]", columns, max_length) for k in range(max_length)
     ]
 
-    def read(values: Values) -> Any:
-        items = [part.read(values) for part in parts[: values[i]]]
+    def read(values: Values, row: np.ndarray) -> Any:
+        items = [part.read(values, row) for part in parts[: values[i]]]
         return stack(space.feature_space, items) if space.stack else tuple(items)
 
     def write(sample: Any, values: Values) -> None:

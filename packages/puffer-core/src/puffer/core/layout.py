@@ -91,21 +91,33 @@ class Layout:
 
         It checks keys, shapes and dtypes; `check` checks values too.
         """
-        field, base = self._field, self.space.dtype
+        field, base, explain = self._field, self.space.dtype, self._explain
         if isinstance(field, ArrayField):
-            convert = field.memory
-            return self._explaining(lambda sample: convert(sample).copy())
+            memory = field.memory
+
+            def copy(sample: Any) -> np.ndarray:
+                try:
+                    return memory(sample).copy()
+                except Exception:
+                    explain(sample)
+                    raise
+
+            return copy
         append, frombuffer = field.append, np.frombuffer
 
         def make(sample: Any) -> np.ndarray:
             parts: list[Memory] = []
-            append(sample, parts)
             try:
-                return frombuffer(bytearray().join(parts), base)
-            except BufferError:
-                return frombuffer(bytearray(join(parts)), base)
+                append(sample, parts)
+                try:
+                    return frombuffer(bytearray().join(parts), base)
+                except BufferError:  # an array that is not contiguous
+                    return frombuffer(bytearray(join(parts)), base)
+            except Exception:
+                explain(sample)
+                raise
 
-        return self._explaining(make)
+        return make
 
     def bind(self, row: np.ndarray) -> Callable[[Any], np.ndarray]:
         """Return the fastest function that writes a sample into `row` and returns `row`.
@@ -113,24 +125,32 @@ class Layout:
         It checks as that of `row_maker` does. `row` is C-contiguous, with the shape and dtype of
         `space`.
         """
-        field = self._field
+        field, explain = self._field, self._explain
         if isinstance(field, ArrayField):
-            convert = field.memory
+            memory = field.memory
 
-            def write_array(sample: Any) -> np.ndarray:
-                row[...] = convert(sample)
+            def assign(sample: Any) -> np.ndarray:
+                try:
+                    row[...] = memory(sample)
+                except Exception:
+                    explain(sample)
+                    raise
                 return row
 
-            return self._explaining(write_array)
-        append, memory = field.append, row.reshape(-1).view(np.uint8).data
+            return assign
+        append, target = field.append, row.reshape(-1).view(np.uint8).data
 
         def write(sample: Any) -> np.ndarray:
             parts: list[Memory] = []
-            append(sample, parts)
-            memory[:] = join(parts)
+            try:
+                append(sample, parts)
+                target[:] = join(parts)
+            except Exception:
+                explain(sample)
+                raise
             return row
 
-        return self._explaining(write)
+        return write
 
     def check(self, sample: Any) -> None:
         """Raise `SpaceError`, which names the leaf, if `sample` is not in the original space."""
@@ -159,19 +179,12 @@ class Layout:
             return self._field.read(row[np.newaxis])
         return self._field.read(row.view(self.dtype))
 
-    def _explaining(self, write: Callable[[Any], np.ndarray]) -> Callable[[Any], np.ndarray]:
-        """Return `write`, with errors that name the leaf."""
-
-        def write_or_explain(sample: Any) -> np.ndarray:
-            try:
-                return write(sample)
-            except SpaceError:
-                raise
-            except Exception:
-                self.check(sample)
-                raise
-
-        return write_or_explain
+    def _explain(self, sample: Any) -> None:
+        """Raise a `SpaceError` that names the leaf, if writing `sample` failed because of one."""
+        try:
+            self._field.check(sample)
+        except SpaceError as error:
+            raise error from None
 
 
 def _flat_space(field: Field) -> Box:
