@@ -234,7 +234,8 @@ class GraphField(Field):
 
 def stack(space: Space[Any], samples: list[Any]) -> Any:
     """Return `samples` of `space` as Gymnasium batches them."""
-    return concatenate(space, samples, create_empty_array(space, len(samples)))  # type: ignore[arg-type]
+    empty: Any = create_empty_array(space, len(samples))
+    return concatenate(space, samples, empty) if samples else empty
 
 
 def unstack(space: Sequence, sample: Any) -> list[Any]:

@@ -113,7 +113,8 @@ class ActionLayout:
 
     def pack(self, sample: Any, row: np.ndarray) -> None:
         """Write `sample`, which belongs to the original space, into the flat `row`."""
-        values: Values = [0] * len(self.columns)
+        # What the sample leaves open (alternatives, absent items) lies as near to 0 as may be.
+        values: Values = [min(max(0, c.low), c.high) for c in self.columns]
         self._part.write(sample, values)
         row.reshape(-1)[...] = values
 

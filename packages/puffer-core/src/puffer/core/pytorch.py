@@ -121,12 +121,15 @@ def _views(rows: torch.Tensor, place: Leaf | Struct) -> Tensors:
     batch, unit = rows.shape[:-1], rows.element_size()
     part = rows.narrow(-1, place.offset // unit, place.size // unit)
     if isinstance(place, Leaf):
+        if place.size == 0:
+            return part.new_empty((*batch, *place.shape), dtype=place.dtype)
         if place.dtype is torch.bool and torch.compiler.is_compiling():
             # Inductor's vectorised C++ (torch 2.13) does not compile a reinterpretation as bool.
             return part.ne(0).view(*batch, *place.shape)
         return part.view(place.dtype).view(*batch, *place.shape)
     if place.shape:
-        part = part.view(*batch, *place.shape, -1)
+        each = place.size // unit // math.prod(place.shape)
+        part = part.view(*batch, *place.shape, each)
     return {name: _views(part, member) for name, member in place.members}
 
 

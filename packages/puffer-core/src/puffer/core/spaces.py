@@ -102,7 +102,7 @@ def write_actions(
     if given.shape != out.shape:
         raise ActionError(f"actions have shape {given.shape}, expected {out.shape}")
     if isinstance(space, Box):
-        if given.dtype.kind not in "fiu":
+        if given.dtype.kind not in "fiub":
             raise ActionError(f"actions have dtype {given.dtype}, expected {out.dtype}")
         given = given.astype(out.dtype, copy=False)
         # Written so that NaN fails too.
