@@ -25,24 +25,34 @@ FLAGS = [
 pytestmark = pytest.mark.skipif(not COMPILER, reason="no C++ compiler")
 
 
+PROGRAMS = [
+    ("engine_test.cpp", "address,undefined"),
+    ("engine_test.cpp", "thread"),
+    ("breakout_test.cpp", "address,undefined"),
+]
+
+
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return sanitizer -> test program, compiled side by side."""
+def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
+    """Return (source, sanitizer) -> test program, compiled side by side."""
     folder = tmp_path_factory.mktemp("cpp")
     compilers, programs = [], {}
-    for sanitizer in ("address,undefined", "thread"):
-        programs[sanitizer] = folder / sanitizer.replace(",", "_")
+    for number, (source, sanitizer) in enumerate(PROGRAMS):
+        target = programs[source, sanitizer] = folder / str(number)
         flags = ["-Wall", "-Wextra", "-Wconversion", "-Werror", "-Og", "-g1"]
         flags += [f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all"]
-        source, target = SOURCES / "engine_test.cpp", programs[sanitizer]
-        compilers.append(subprocess.Popen([COMPILER, *FLAGS, *flags, source, "-o", target]))
-    assert [compiler.wait() for compiler in compilers] == [0, 0]
+        command = [COMPILER, *FLAGS, *flags, SOURCES / source, "-o", target]
+        compilers.append(subprocess.Popen(command))
+    assert [compiler.wait() for compiler in compilers] == [0] * len(PROGRAMS)
     return programs
 
 
-@pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
-def test_the_engine_is_clean(programs: dict[str, Path], sanitizer: str) -> None:
-    result = subprocess.run([programs[sanitizer]], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize(("source", "sanitizer"), PROGRAMS)
+def test_cpp_is_right_and_clean(
+    programs: dict[tuple[str, str], Path], source: str, sanitizer: str
+) -> None:
+    program = programs[source, sanitizer]
+    result = subprocess.run([program], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
 
 

@@ -1,24 +1,18 @@
 // The engine without Python, to be run under the sanitizers. Exits with the number of failures.
-#include <cstdio>
 #include <memory>
 #include <string>
 
 #include <puffer/ocean/engine.hpp>
 
+#include "check.hpp"
+
+#include "breakout/breakout.hpp"
 #include "cartpole/cartpole.hpp"
 #include "squared/squared.hpp"
 
 using namespace puffer::ocean;
 
 namespace {
-
-int failures = 0;
-
-void check(bool good, const std::string& what) {
-  if (good) return;
-  std::fprintf(stderr, "FAILED: %s\n", what.c_str());
-  ++failures;
-}
 
 // The arrays of `rows` agents between two sentinel rows.
 template <Environment E>
@@ -280,6 +274,7 @@ void draws_evenly() {
 }  // namespace
 
 int main() {
+  runs_alike<breakout::Breakout>("breakout", 400);
   runs_alike<cartpole::Cartpole>("cartpole", 400);
   runs_alike<squared::Squared>("squared", 400);
   masks_the_absent();

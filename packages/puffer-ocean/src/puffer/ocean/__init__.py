@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from puffer.ocean.envs.breakout import Breakout as Breakout
     from puffer.ocean.envs.cartpole import Cartpole as Cartpole
     from puffer.ocean.envs.squared import Squared as Squared
 
-_ENVS = {"Cartpole": "cartpole", "Squared": "squared"}
+_ENVS = {"Breakout": "breakout", "Cartpole": "cartpole", "Squared": "squared"}
 
 
 def get_include() -> str:

@@ -6,6 +6,7 @@ from puffer.ocean import native
 
 family = native.family(
     {
+        "puffer_breakout": "puffer.ocean.envs.breakout:Breakout",
         "puffer_cartpole": "puffer.ocean.envs.cartpole:Cartpole",
         "puffer_squared": "puffer.ocean.envs.squared:Squared",
     }

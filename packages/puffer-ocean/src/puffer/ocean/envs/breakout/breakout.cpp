@@ -1,0 +1,3 @@
+#include "breakout.hpp"
+#include <puffer/ocean/registry.hpp>
+PUFFER_ENV(breakout, breakout::Breakout)
