@@ -163,6 +163,12 @@ def test_workers_that_fail_at_once_are_reported_together():
     assert error.__notes__ == ["and worker 1 (envs 2 to 3) exited with code 3 in reset"]
 
 
+def test_a_failure_does_not_wait_for_slow_workers():
+    error = run_until_failure(make(["raise", "hang"], timeout=60.0))
+    assert str(error).startswith("worker 0 (env 0) raised KeyError: 'boom' in step")
+    assert not hasattr(error, "__notes__")  # it would tell of the one that hangs
+
+
 def test_after_a_failure_the_vector_is_closed():
     vecenv = make(["raise", None])
     failure = run_until_failure(vecenv)

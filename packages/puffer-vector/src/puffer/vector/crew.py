@@ -23,6 +23,7 @@ from puffer.vector.worker import (
     CLOSE,
     COMMAND_NAMES,
     DONE,
+    ERROR,
     MESSAGE,
     NO_SEED,
     RESET,
@@ -169,6 +170,9 @@ class Crew:
                 break
             # A status may be seen before its post: what it stands for is not ours to read yet.
             at_least = len(done)
+        failed = [worker for worker in done if statuses[worker] == ERROR]
+        if failed:
+            raise self._failure({worker: self._raised(worker) for worker in failed})
         answers = [(w, self._read(w) if statuses[w] == MESSAGE else None) for w in done]
         self._busy.difference_update(done)
         self._taken = 0
@@ -186,56 +190,44 @@ class Crew:
 
     def _read(self, worker: int) -> Any:
         try:
-            kind, content = self._receive(worker)
+            message = self._pipes[worker].recv_bytes()
         except (EOFError, OSError):  # it died while it wrote
-            raise self._gather({worker: self._died(worker)}) from None
-        if kind == "error":
-            error = self._raised(worker, content)
-            raise self._gather({worker: error}) from error.__cause__
-        return content
-
-    def _receive(self, worker: int) -> tuple[str, Any]:
-        kind, content = pickle.loads(self._pipes[worker].recv_bytes())
+            raise self._failure({worker: self._died(worker)}) from None
         self._statuses[worker] = DONE
-        return kind, content
+        return pickle.loads(message)
 
     # --- failures -------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Raise WorkerError if a busy worker is dead, or has been busy for too long."""
+        """Raise WorkerError if a busy worker has failed, or has been busy for too long."""
         now = time.monotonic()
         self._next_check = now + CHECK_SECONDS
-        failures = {}
-        for worker in self._busy:
-            alive = self._processes[worker].is_alive()
-            if self._statuses[worker] != RUNNING:
-                continue  # whatever became of it later, its answer is there
-            if not alive:
-                failures[worker] = self._died(worker)
-            elif now - self._since[worker] > self._limits[self._commands[worker]]:
+        failures = self._find_failures()
+        for worker in self._busy - failures.keys():
+            late = now - self._since[worker] > self._limits[self._commands[worker]]
+            if late and self._statuses[worker] == RUNNING:
                 failures[worker] = self._hangs(worker)
         if failures:
-            raise self._gather(failures)
+            raise self._failure(failures)
 
-    def _gather(self, failures: dict[int, WorkerError]) -> WorkerError:
+    def _find_failures(self) -> dict[int, WorkerError]:
+        """Return what became of the busy workers that raised or died."""
+        failures = {}
+        for worker in self._busy:
+            alive = self._processes[worker].is_alive()  # asked first: it may say why and then end
+            if self._statuses[worker] == ERROR:
+                failures[worker] = self._raised(worker)
+            elif not alive:
+                failures[worker] = self._died(worker)
+        return failures
+
+    def _failure(self, failures: dict[int, WorkerError]) -> WorkerError:
         """Return the failure of the lowest worker, with those of others as its notes."""
+        self._busy.difference_update(failures)
         give_up = time.monotonic() + GATHER_SECONDS
-        others = self._busy - failures.keys()
-        while others and time.monotonic() < give_up:
-            for worker in sorted(others):
-                alive = self._processes[worker].is_alive()
-                status = self._statuses[worker]
-                if status == RUNNING and alive:
-                    continue
-                others.discard(worker)
-                if status == RUNNING:
-                    failures[worker] = self._died(worker)
-                elif status == MESSAGE:
-                    with contextlib.suppress(EOFError, OSError):
-                        kind, content = self._receive(worker)
-                        if kind == "error":
-                            failures[worker] = self._raised(worker, content)
+        while time.monotonic() < give_up and any(self._statuses[w] == RUNNING for w in self._busy):
             time.sleep(0.005)
+        failures |= self._find_failures()
         first, *more = [failures[worker] for worker in sorted(failures)]
         for failure in more:
             first.add_note(f"and {failure}")
@@ -247,7 +239,11 @@ class Crew:
         envs = f"env {first}" if first == last else f"envs {first} to {last}"
         return f"worker {worker} ({envs})"
 
-    def _raised(self, worker: int, remote: RemoteError) -> WorkerError:
+    def _raised(self, worker: int) -> WorkerError:
+        try:
+            remote: RemoteError = pickle.loads(self._pipes[worker].recv_bytes())
+        except (EOFError, OSError):  # it died while it wrote
+            return self._died(worker)
         call = COMMAND_NAMES[self._commands[worker]]
         error = WorkerError(
             f"{self._name(worker)} raised {remote.summary} in {call}; its traceback:\n\n"
@@ -271,7 +267,8 @@ class Crew:
                 f": under start_method={self._method!r} a script must call make() below "
                 '`if __name__ == "__main__":`'
             )
-        stack = self._read_stack(worker, 0.0)
+        # If it had begun to answer, the pipe holds some of that.
+        stack = self._read_stack(worker, 0.0) if self._statuses[worker] == RUNNING else ""
         return WorkerError(
             f"{self._name(worker)} {how} in {call}{hint}" + (f"\n\n{stack}" if stack else "")
         )

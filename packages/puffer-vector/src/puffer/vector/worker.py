@@ -29,8 +29,8 @@ from puffer.vector.wait import wait
 START, STEP, RESET, CLOSE = range(4)
 COMMAND_NAMES = ("start", "step", "reset", "close")
 
-# How far a worker is, one byte per worker in `statuses`. MESSAGE: done, and the pipe says more.
-RUNNING, DONE, MESSAGE = range(3)
+# How far a worker is, one byte per worker in `statuses`. MESSAGE and ERROR: the pipe says more.
+RUNNING, DONE, MESSAGE, ERROR = range(4)
 
 NO_SEED = -1  # in `seeds`, one int64 per worker: fresh entropy
 
@@ -120,10 +120,10 @@ class Worker:
         try:
             group = self._build()
             _use_one_thread()
-            self._answer("ready", group.num_simulations)
+            self._answer(MESSAGE, group.num_simulations)
             self._obey(group)
         except BaseException as error:
-            self._answer("error", RemoteError.of(error))
+            self._answer(ERROR, RemoteError.of(error))
         finally:
             if group is not None:
                 group.close()
@@ -149,19 +149,19 @@ class Worker:
             else:
                 return
             if infos:
-                self._answer("infos", infos)
+                self._answer(MESSAGE, infos)
             else:
                 statuses[worker] = DONE
                 self._done.release()
 
-    def _answer(self, kind: str, content: Any) -> None:
+    def _answer(self, status: int, content: Any) -> None:
         try:
-            message = pickle.dumps((kind, content), pickle.HIGHEST_PROTOCOL)
+            message = pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
         except Exception as error:
             error.add_note("infos travel to the parent process: they must be picklable")
             raise
         # In this order: the parent reads only after `done`, and the pipe may be too small.
-        self._statuses[self._job.worker] = MESSAGE
+        self._statuses[self._job.worker] = status
         self._done.release()
         self._pipe.send_bytes(message)
 
