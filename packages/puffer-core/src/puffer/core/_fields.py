@@ -273,7 +273,7 @@ def join(parts: list[Memory]) -> bytes:
     """Return one piece of memory made of `parts`."""
     try:
         return b"".join(parts)
-    except BufferError:  # an array that is not contiguous
+    except TypeError:  # an array that is not contiguous
         return b"".join([p.tobytes() if isinstance(p, np.ndarray) else p for p in parts])
 
 

@@ -111,7 +111,7 @@ class Layout:
                 append(sample, parts)
                 try:
                     return frombuffer(bytearray().join(parts), base)
-                except BufferError:  # an array that is not contiguous
+                except TypeError:  # an array that is not contiguous
                     return frombuffer(bytearray(join(parts)), base)
             except Exception:
                 explain(sample)

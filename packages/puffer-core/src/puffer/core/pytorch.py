@@ -125,11 +125,11 @@ def _views(rows: torch.Tensor, place: Leaf | Struct) -> Tensors:
             return part.new_empty((*batch, *place.shape), dtype=place.dtype)
         if place.dtype is torch.bool and torch.compiler.is_compiling():
             # Inductor's vectorised C++ (torch 2.13) does not compile a reinterpretation as bool.
-            return part.ne(0).view(*batch, *place.shape)
-        return part.view(place.dtype).view(*batch, *place.shape)
+            return part.ne(0).view((*batch, *place.shape))
+        return part.view(place.dtype).view((*batch, *place.shape))
     if place.shape:
         each = place.size // unit // math.prod(place.shape)
-        part = part.view(*batch, *place.shape, each)
+        part = part.view((*batch, *place.shape, each))
     return {name: _views(part, member) for name, member in place.members}
 
 
