@@ -222,6 +222,15 @@ def test_held_agents_wait_for_the_others():
         assert infos == []
 
 
+def test_held_agents_come_back_where_the_others_are_too_few_for_a_batch():
+    with make(num_envs=3, batch_size=2, zero_copy=False) as vecenv:
+        vecenv.async_reset(0)
+        first = set(vecenv.recv()[5])
+        vecenv.hold()
+        second = set(vecenv.recv()[5])
+        assert len(first | second) == 6
+
+
 def test_envs_with_several_seeds_are_counted_across_workers():
     kwargs = [{"num_agents": 2}] * 4
     with make(env_kwargs=kwargs, num_workers=2) as vecenv:

@@ -155,7 +155,7 @@ class Crew:
         self._wakes[worker].release()
 
     def finished(self, at_least: int) -> list[tuple[int, Any]]:
-        """Wait until `at_least` more workers are done; return them with their messages, or None.
+        """Wait until `at_least` busy workers are done; return them with their messages, or None.
 
         Raises:
             WorkerError: a worker raised, died or hangs.
@@ -179,9 +179,9 @@ class Crew:
         return answers
 
     @property
-    def idle(self) -> bool:
-        """Whether no worker has anything to do."""
-        return not self._busy
+    def num_busy(self) -> int:
+        """How many workers were given a command that `finished` has not returned yet."""
+        return len(self._busy)
 
     def drain(self) -> None:
         """Wait until nobody is busy, and drop what came of it."""

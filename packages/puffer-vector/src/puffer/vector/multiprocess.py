@@ -236,11 +236,12 @@ class Multiprocessing(VectorEnv):
                 workers = next_batch(arrivals, needed, aligned=self._zero_copy)
                 if workers is not None:
                     return workers
-            if self._crew.idle:  # nobody else will ever be ready
+            busy = self._crew.num_busy
+            if not busy:  # nobody else will ever be ready
                 self._release_held()
                 continue
             self._ticks += 1
-            for worker, infos in self._crew.finished(max(1, needed - ready)):
+            for worker, infos in self._crew.finished(min(busy, max(1, needed - ready))):
                 arrivals[worker] = self._ticks
                 if infos:
                     self._infos[worker] = infos
