@@ -121,7 +121,9 @@ def _play(
     guards = _guards(around)
     result: Any = env.reset(seed=seed)
     if not isinstance(result, tuple) or len(result) != 2:
-        raise ConformanceError(f"{name}.reset returned {result!r}, expected (observations, infos)")
+        raise ConformanceError(
+            f"{name}.reset returned {_kind(result)}, expected (observations, infos)"
+        )
     _check_returned(env, buf, dict(zip(("observations",), result, strict=False)), "reset", name)
     played = [_take(buf, result[1], "reset", name)]
     _check_values(env, played[0], "reset", name)
@@ -130,7 +132,7 @@ def _play(
         result = env.step(given)
         if not isinstance(result, tuple) or len(result) != 5:
             raise ConformanceError(
-                f"{name}.step returned {result!r}, expected "
+                f"{name}.step returned {_kind(result)}, expected "
                 "(observations, rewards, terminals, truncations, infos)"
             )
         if not np.array_equal(given, action):
@@ -143,6 +145,10 @@ def _play(
                 f"{name}.step wrote outside of its rows: write rows 0 to num_agents-1 alone"
             )
     return played
+
+
+def _kind(result: Any) -> str:
+    return f"a tuple of {len(result)}" if type(result) is tuple else f"a {type(result).__name__}"
 
 
 def _guards(around: Buffers) -> bytes:
