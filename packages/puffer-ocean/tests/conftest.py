@@ -1,15 +1,21 @@
-"""Every native environment as a fixture, and a way to play it."""
+"""Every native environment as a fixture, a way to play it, and what the tests compile."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import importlib.util
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import puffer.ocean
 from puffer.core.buffers import Buffers
 from puffer.ocean.envs import family
 from puffer.ocean.native import OceanEnv
@@ -88,3 +94,47 @@ def play() -> Callable[..., Trace]:
 def make_buffers() -> Callable[..., Buffers]:
     """Return the function that allocates buffers for `num_envs` of a class."""
     return _buffers
+
+
+CPP = Path(__file__).parent / "cpp"
+MAZE = Path(__file__).parents[3] / "examples" / "puffer-maze"
+
+
+def _configure(source: Path, build: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run CMake's first half on a project that asks for PufferOcean; skip where it is missing."""
+    for module in ("cmake", "pybind11", "ninja"):
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"needs {module} to build")
+    command = [
+        *(sys.executable, "-m", "cmake", "-S", str(source), "-B", str(build), "-G", "Ninja"),
+        f"-DCMAKE_MAKE_PROGRAM={Path(sys.executable).with_name('ninja')}",
+        f"-DPufferOcean_DIR={puffer.ocean.get_cmake_dir()}",
+        f"-Dpybind11_DIR={importlib.import_module('pybind11').get_cmake_dir()}",
+        f"-DPython_EXECUTABLE={sys.executable}",
+        *options,
+    ]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def configure() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return the function that configures a CMake project against this puffer-ocean."""
+    return _configure
+
+
+@pytest.fixture(scope="session")
+def compiled() -> Path:
+    """Return the folder of all that `cpp/CMakeLists.txt` builds; what is up to date stays."""
+    build = CPP.parents[1] / "build" / f"tests-{sys.implementation.cache_tag}"
+    maze = f"-DMAZE={MAZE if MAZE.exists() else ''}"
+    for result in (
+        _configure(CPP, build, maze, "-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O0"),
+        subprocess.run(
+            [sys.executable, "-m", "cmake", "--build", str(build), "-j", "2"],
+            capture_output=True,
+            text=True,
+            check=False,
+        ),
+    ):
+        assert result.returncode == 0, result.stdout + result.stderr
+    return build

@@ -1,59 +1,62 @@
-"""A stranger's environment, built by the exported CMake package and found by its family."""
+"""Environments from outside, built by the exported CMake package: kinds that Ocean has none of."""
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import subprocess
+import math
+import re
 import sys
+import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-import puffer.ocean
-from puffer.core.errors import UsageError
+from puffer.core.errors import ActionError, ResetNeeded, UsageError
+from puffer.core.spaces import Box, MultiDiscrete, write_actions
+from puffer.ocean import native
 
 MAZE = Path(__file__).parents[3] / "examples" / "puffer-maze"
 
-
-def _needs(*modules: str) -> None:
-    for module in modules:
-        if importlib.util.find_spec(module) is None:
-            pytest.skip(f"needs {module} to build")
+pytestmark = pytest.mark.timeout(900)  # the first test compiles
 
 
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder to import the freshly built `puffer_maze` from."""
-    if not MAZE.exists():
-        pytest.skip("the examples are not in this distribution")
-    _needs("cmake", "pybind11", "ninja")
-    pybind11 = importlib.import_module("pybind11")
-    folder = tmp_path_factory.mktemp("maze")
-    cmake = [sys.executable, "-m", "cmake"]
-    configure = [
-        *(*cmake, "-S", str(MAZE), "-B", str(folder / "build"), "-G", "Ninja"),
-        f"-DCMAKE_MAKE_PROGRAM={Path(sys.executable).with_name('ninja')}",
-        f"-DPufferOcean_DIR={puffer.ocean.get_cmake_dir()}",
-        f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
-        f"-DPython_EXECUTABLE={sys.executable}",
-        f"-DCMAKE_INSTALL_PREFIX={folder / 'install'}",
-        "-DCMAKE_BUILD_TYPE=Debug",
-    ]
-    install = [*cmake, "--build", str(folder / "build"), "--target", "install"]
-    for command in (configure, install):
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert result.returncode == 0, result.stdout + result.stderr
-    installed = folder / "install" / "puffer_maze"
-    for source in (MAZE / "src" / "puffer_maze").iterdir():
-        if source.is_file():
-            (installed / source.name).write_bytes(source.read_bytes())
-    return installed.parent
+@pytest.fixture
+def extension(compiled: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the name of the compiled extension, which can be imported."""
+    monkeypatch.syspath_prepend(compiled)
+    return "_probe"
 
 
-def test_it_plays_by_its_name(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(package)
+@pytest.fixture
+def probe(extension: str) -> types.SimpleNamespace:
+    """Return the classes of the test environments."""
+
+    class Pair(native.OceanEnv):
+        """Two agents."""
+
+        native_name = "pair"
+
+        def __init__(self, num_envs: int = 1, buf: Any = None, **options: Any) -> None:
+            super().__init__(num_envs, options, report_interval=0, buf=buf)
+
+    class Choices(native.OceanEnv):
+        """Several components."""
+
+        native_name = "choices"
+
+        def __init__(self, num_envs: int = 1, render_mode: Any = None, **options: Any) -> None:
+            super().__init__(num_envs, options, report_interval=2, render_mode=render_mode)
+
+    Pair.extension = Choices.extension = extension
+    return types.SimpleNamespace(Pair=Pair, Choices=Choices)
+
+
+@pytest.mark.skipif(not MAZE.exists(), reason="the examples are not in this distribution")
+def test_the_example_plays_by_its_name(extension: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(MAZE / "src")
+    monkeypatch.setitem(sys.modules, "puffer_maze._native", importlib.import_module(extension))
     family = importlib.import_module("puffer_maze").family
     assert family.ids == ("maze",)
     spec = family.load("maze")
@@ -70,15 +73,132 @@ def test_it_plays_by_its_name(package: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert env.render().shape == (160, 160, 3)
 
 
-def test_another_version_is_refused(tmp_path: Path) -> None:
-    _needs("cmake", "pybind11", "ninja")
+def test_another_version_is_refused(configure: Any, tmp_path: Path) -> None:
     (tmp_path / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.22)\nproject(x LANGUAGES NONE)\n"
         "find_package(PufferOcean 0.9 CONFIG REQUIRED)\n"
     )
-    command = [sys.executable, "-m", "cmake", "-S", str(tmp_path), "-B", str(tmp_path / "build")]
-    command += ["-G", "Ninja", f"-DPufferOcean_DIR={puffer.ocean.get_cmake_dir()}"]
-    command += [f"-DCMAKE_MAKE_PROGRAM={Path(sys.executable).with_name('ninja')}"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = configure(tmp_path, tmp_path / "build")
     assert result.returncode != 0
     assert 'compatible with requested version "0.9"' in " ".join(result.stderr.split())
+
+
+def test_agents_live_die_and_come_back(probe: Any) -> None:
+    with probe.Pair(3) as env:
+        assert (env.num_agents, env.num_simulations) == (6, 3)
+        assert env.single_action_space == Box(-1, 1, (3,), np.float32)
+        assert env.single_observation_space == Box(
+            np.array([-1, 0], np.float32), np.float32(100), dtype=np.float32
+        )
+        env.reset(0)
+        actions = np.zeros((6, 3), np.float32)
+        actions[:, 0] = 0.5
+        masks, rewards, terminals, infos = [], [], [], []
+        for _ in range(4):
+            row = env.step(actions)
+            masks.append(env.masks[:2].tolist())
+            rewards.append(row[1][:2].tolist())
+            terminals.append(row[2][:2].tolist())
+            infos += row[4]
+    assert masks == [[True, True], [True, True], [True, False], [True, True]]
+    assert rewards == [[0.5, 0.5], [0.5, 0.5], [0.5, 0.0], [0.5, 0.0]]
+    assert terminals == [[False, False], [False, True], [False, False], [True, False]]
+    assert [info["agent_id"] for info in infos] == [0, 2, 4]
+    # The mean over two agents of 4 and 2 rewards of 0.5.
+    assert infos[0]["episode_return"] == infos[0]["score"] == 1.5
+    assert math.isnan(infos[0]["perf"])
+    assert (infos[0]["tick"], infos[0]["twice"], infos[0]["mean_reward"]) == (4, 8, 0.375)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        np.full((2, 3), 1.5, np.float32),
+        np.full((2, 3), np.nan, np.float32),
+        np.full((2, 3), -2.0),
+        np.zeros((2, 2), np.float32),
+        np.zeros(6, np.float32),
+        np.zeros((2, 3), complex),
+    ],
+    ids=str,
+)
+def test_bad_box_actions_are_refused_in_the_words_of_core(probe: Any, bad: np.ndarray) -> None:
+    with probe.Pair() as env:
+        env.reset(0)
+        with pytest.raises(ActionError) as expected:
+            write_actions(bad, np.zeros((2, 3), np.float32), env.single_action_space)
+        with pytest.raises(ActionError, match=f"^{re.escape(str(expected.value))}$"):
+            env.step(bad)
+        assert (env.rewards == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_numbers_become_box_actions(probe: Any, dtype: Any) -> None:
+    with probe.Pair() as env:
+        env.reset(0)
+        env.step(np.ones((2, 3), dtype))
+        assert env.rewards.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("bad", [[[0, 5]], [[3, 0]], [[-1, 0]], [[0, 0], [0, 0]], [0, 0]], ids=str)
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.int8])
+def test_bad_components_are_refused_in_the_words_of_core(probe: Any, bad: Any, dtype: Any) -> None:
+    with probe.Choices() as env:
+        env.reset(0)
+        with pytest.raises(ActionError) as expected:
+            write_actions(np.array(bad, dtype), np.zeros((1, 2), np.int32), env.single_action_space)
+        with pytest.raises(ActionError, match=f"^{re.escape(str(expected.value))}$"):
+            env.step(np.array(bad, dtype))
+
+
+def test_components_arrive_in_order(probe: Any) -> None:
+    with probe.Choices(2, word="four") as env:
+        assert env.single_action_space == MultiDiscrete([3, 5])
+        assert env.single_observation_space.shape == (1, 2)
+        env.reset(0)
+        observations, rewards, *_ = env.step([[1, 4], [2, 3]])
+        assert observations.tolist() == [[[1, 4]], [[2, 3]]]
+        assert rewards.tolist() == [4, 4]
+
+
+def test_what_an_environment_raises_reaches_the_caller(probe: Any) -> None:
+    with probe.Choices(2) as env:
+        env.reset(0)
+        with pytest.raises(RuntimeError, match="the author's mistake"):
+            env.step([[0, 0], [2, 4]])
+        with pytest.raises(ResetNeeded, match="step before reset: call reset first"):
+            env.step([[0, 0], [0, 0]])
+        env.reset(0)
+        env.step([[0, 0], [0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"word": 3}, "option word: expected a str"),
+        ({"number": "x"}, "option number: expected a number"),
+        ({"num_envs": 0}, "num_envs=0: expected at least 1"),
+    ],
+    ids=str,
+)
+def test_options_of_every_type_are_checked(probe: Any, options: Any, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        probe.Choices(**options)
+    with probe.Choices(number=2) as env:  # an int where a number is expected
+        assert env.single_observation_space.high.max() == 20
+    with pytest.raises(UsageError, match="option discrete_floats: expected a bool"):
+        probe.Pair(discrete_floats=1)
+
+
+def test_an_authors_mistake_in_the_spec_is_named(probe: Any) -> None:
+    sentence = "the environment's spec is wrong: box() goes with Action = float, discrete() and mul"
+    with pytest.raises(UsageError, match=re.escape(sentence)):
+        probe.Pair(discrete_floats=True)
+
+
+def test_an_environment_that_draws_nothing_says_so(probe: Any) -> None:
+    class Dark(probe.Choices):  # type: ignore[misc, name-defined]
+        native_name = "pair"
+
+    with pytest.raises(UsageError, match="render_mode='ansi': Dark draws nothing, use None"):
+        Dark(render_mode="ansi")

@@ -8,9 +8,11 @@
 
 #include "breakout/breakout.hpp"
 #include "cartpole/cartpole.hpp"
+#include "probe/probe.hpp"
 #include "squared/squared.hpp"
 
 using namespace puffer::ocean;
+using probe::Pair;
 
 namespace {
 
@@ -128,49 +130,11 @@ void runs_alike(const std::string& name, int steps) {
   check(!one.engine.drain().empty(), name + ": no episode ended");
 }
 
-// Two agents; the second one dies at step 2 and is absent from then on; the first one ends at 4.
-struct Pair {
-  using Obs = float;
-  using Action = float;
-  struct Config {
-    int max_steps = 100;
-    int agents = 2;
-    bool bad_box = false;
-  };
-  static constexpr std::tuple config_fields{field("max_steps", &Config::max_steps, ""),
-                                            field("bad_box", &Config::bad_box, "")};
-  static Spec spec(const Config& config) {
-    return {.observation_shape = {2},
-            .low = {-1},
-            .high = {100},
-            .action = config.bad_box ? discrete(2) : box(1, -1, 1),
-            .max_steps = config.max_steps,
-            .num_agents = config.agents};
-  }
-  Config config;
-  int tick = 0;
-  void reset(Rng& /*rng*/) { tick = 0; }
-  void step(Io<Action> io, Rng& /*rng*/) {
-    ++tick;
-    io.rewards[0] = io.actions[0];
-    io.rewards[1] = io.actions[1];
-    if (tick == 2) io.terminals[1] = true;
-    if (tick > 2) io.masks[1] = false;
-    if (tick == 4) io.terminals[0] = true;
-  }
-  void observe(std::span<Obs> out) const {
-    for (auto& value : out) value = static_cast<float>(tick + 10);
-  }
-  int ticks() const { return tick; }
-  static constexpr std::tuple stat_fields{field("tick", &Pair::tick, ""),
-                                          field("ticks", &Pair::ticks, "")};
-};
-
 void masks_the_absent() {
   Run<Pair> run(1, 1, {}, true);
   auto& m = run.memory;
   run.engine.reset(0);
-  m.actions = {0.5F, 0.25F};
+  m.actions = {0.5F, 0, 0, 0.25F, 0, 0};
   run.engine.step();
   run.engine.step();
   check(m.terminals[2] && m.masks[2] && m.rewards[2] == 0.25F, "unmasked on the step of its death");
@@ -184,11 +148,8 @@ void masks_the_absent() {
   check(m.masks[2] && m.observations[4] == 10, "all are back in the new episode");
   const auto stats = run.engine.drain();
   check(stats.size() == 1 && stats[0].agent_id == 0, "one episode");
-  // (4 * 0.5 + 2 * 0.25) / 2 agents, 4 steps, and twice the author's own.
-  check(stats[0].sums == std::vector<double>({1.25, 4, 4, 4}), "its statistics");
-  check(Engine<Pair>::stat_names() ==
-            std::vector<std::string>({"episode_return", "episode_length", "tick", "ticks"}),
-        "names of statistics");
+  // (4 * 0.5 + 2 * 0.25) / 2 agents, 4 steps, and the author's own three.
+  check(stats[0].sums == std::vector<double>({1.25, 4, 4, 8, 0.3125}), "its statistics");
   check(m.intact(), "pair: wrote outside its rows");
 }
 
@@ -248,11 +209,12 @@ void refuses_bad_specs() {
   };
   const std::string wrong = "the environment's spec is wrong: ";
   check(said({.max_steps = 0}) == "max_steps=0: expected at least 1", "max_steps");
-  check(said({.agents = 0}) == wrong + "num_agents must be at least 1", "agents");
-  check(said({.bad_box = true}) == wrong +
-                                       "box() goes with Action = float, discrete() and "
-                                       "multi_discrete() with std::int32_t",
-        "box");
+  check(said({.num_agents = 0}) == wrong + "num_agents must be at least 1", "agents");
+  check(said({.discrete_floats = true}) ==
+            wrong +
+                "box() goes with Action = float, discrete() and multi_discrete() with "
+                "std::int32_t",
+        "kind of action");
 }
 
 void draws_evenly() {

@@ -112,7 +112,10 @@ class OceanEnv(PufferEnv):
             UsageError: a value that the environment refuses.
         """
         extension = load(self.extension)
-        self._renderer = render.open_renderer(render_mode, type(self).__name__)
+        name = type(self).__name__
+        if render_mode is not None and not extension.describe(self.native_name)["draws"]:
+            raise UsageError(f"render_mode={render_mode!r}: {name} draws nothing, use None")
+        self._renderer = render.open_renderer(render_mode, name)
         self.render_mode = render_mode
         self._engine = extension.Engine(
             self.native_name, num_envs, num_threads, report_interval, dict(options)

@@ -112,15 +112,15 @@ struct Cartpole {
     return static_cast<float>(episode.length) / max_steps;
   }
 
-  static constexpr std::tuple stat_fields{
-      field("perf", &Cartpole::perf, "share of the steps that an episode may have"),
-  };
-
   float max_steps;
   double x = 0;
   double x_speed = 0;
   double theta = 0;
   double theta_speed = 0;
+
+  static constexpr std::tuple stat_fields{
+      field("perf", &Cartpole::perf, "share of the steps that an episode may have"),
+  };
 };
 
 }  // namespace cartpole

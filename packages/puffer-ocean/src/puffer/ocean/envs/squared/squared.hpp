@@ -94,10 +94,6 @@ struct Squared {
 
   float perf(const Episode& episode) const { return episode.total_reward > 0 ? 1.0F : 0.0F; }
 
-  static constexpr std::tuple stat_fields{
-      field("perf", &Squared::perf, "1 if the target was reached, else 0"),
-  };
-
   bool inside() const { return row >= 0 && row < size && column >= 0 && column < size; }
   int position() const { return row * size + column; }
   static std::size_t at(int position) { return static_cast<std::size_t>(position); }
@@ -107,6 +103,10 @@ struct Squared {
   int column = 0;
   int before = 0;  // the agent's position one step ago
   int target = 0;
+
+  static constexpr std::tuple stat_fields{
+      field("perf", &Squared::perf, "1 if the target was reached, else 0"),
+  };
 };
 
 }  // namespace squared

@@ -1,0 +1,4 @@
+#include "probe.hpp"
+#include <puffer/ocean/registry.hpp>
+PUFFER_ENV(pair, probe::Pair)
+PUFFER_ENV(choices, probe::Choices)
