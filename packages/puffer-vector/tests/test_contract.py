@@ -215,6 +215,12 @@ def test_optional_arrays_that_an_env_cannot_fill(setup, name):
     with pytest.raises(UsageError) as caught:
         make(setup, PlainEnv, **{name: True})
     assert str(caught.value) == f"{name}=True: PlainEnv cannot fill them, leave it False"
+    with make(setup, PlainEnv, **{name: None}) as vecenv:
+        vecenv.reset(seed=0)
+        assert getattr(vecenv, name) is None
+    with make(setup, **{name: None}) as vecenv:
+        vecenv.reset(seed=0)
+        assert getattr(vecenv, name) is not None
 
 
 def test_an_env_that_takes_no_buffers_is_attached(setup):

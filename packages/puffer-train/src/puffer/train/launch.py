@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
-import os
 import re
 import secrets
 import time
@@ -29,7 +28,7 @@ def make_vecenv(spec: EnvSpec, config: Config) -> Any:
     It gives final observations wherever the environment can.
     """
     vec = config.vec
-    options: dict[str, Any] = {"backend": vec.backend, "final_observations": True}
+    options: dict[str, Any] = {"backend": vec.backend, "final_observations": None}
     if vec.backend == "serial":
         options["num_envs"] = vec.num_envs
     elif vec.backend == "multiprocessing":
@@ -44,15 +43,8 @@ def make_vecenv(spec: EnvSpec, config: Config) -> Any:
 
 def default_workers(num_envs: int) -> int:
     """Return the largest divisor of `num_envs` that is at most the number of usable cores."""
-    cores = usable_cores()
+    cores = puffer.vector.usable_cores()
     return max(n for n in range(1, num_envs + 1) if num_envs % n == 0 and n <= cores)
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def make_policy(spec: EnvSpec, config: PolicyConfig, env: Any, seed: int) -> nn.Module:

@@ -22,7 +22,7 @@ from puffer.core.spaces import write_actions
 from puffer.vector.cores import usable_cores
 from puffer.vector.crew import FAIL_SECONDS, Crew
 from puffer.vector.protocol import Batch, VectorEnv
-from puffer.vector.recipe import EnvShape, Recipe, check_optional
+from puffer.vector.recipe import EnvShape, Recipe, resolve_optional
 from puffer.vector.schedule import next_batch
 from puffer.vector.shared import SharedBlock
 from puffer.vector.worker import control_fields
@@ -57,8 +57,10 @@ class Multiprocessing(VectorEnv):
         start_timeout: seconds after which the start of a worker counts as hung.
         start_method: "fork", "forkserver" or "spawn"; None takes fork on Linux, forkserver once
             torch has initialised CUDA, and spawn elsewhere.
-        final_observations: allocate `final_observations`; the environments must fill them.
-        action_masks: allocate `action_masks`; the environments must fill them.
+        final_observations: whether to allocate `final_observations`, for the environments to fill;
+            None: if they can.
+        action_masks: whether to allocate `action_masks`, for the environments to fill;
+            None: if they can.
 
     Raises:
         UsageError: options that do not fit together.
@@ -76,8 +78,8 @@ class Multiprocessing(VectorEnv):
         timeout: float = 60.0,
         start_timeout: float = 120.0,
         start_method: str | None = None,
-        final_observations: bool = False,
-        action_masks: bool = False,
+        final_observations: bool | None = False,
+        action_masks: bool | None = False,
     ) -> None:
         num_envs = len(recipes)
         num_workers = num_envs if num_workers is None else num_workers
@@ -93,8 +95,9 @@ class Multiprocessing(VectorEnv):
         self._phase = "closed"  # until everything stands
         self._driver = driver = recipes[0].build()
         try:
-            optional = {"final_observations": final_observations, "action_masks": action_masks}
-            check_optional(driver, **optional)
+            optional = resolve_optional(
+                driver, final_observations=final_observations, action_masks=action_masks
+            )
             self._describe(driver, num_envs, batch_size)
             shape = EnvShape.of(driver)
             self._zero_copy = zero_copy

@@ -19,8 +19,10 @@ class Native(VectorEnv):
 
     Args:
         recipes: exactly one.
-        final_observations: allocate `final_observations`; the environment must fill them.
-        action_masks: allocate `action_masks`; the environment must fill them.
+        final_observations: whether to allocate `final_observations`, for the environment to fill;
+            None: if it can.
+        action_masks: whether to allocate `action_masks`, for the environment to fill;
+            None: if it can.
 
     Raises:
         UsageError: more than one environment, or one that cannot fill what is asked.
@@ -30,8 +32,8 @@ class Native(VectorEnv):
         self,
         recipes: Sequence[Recipe],
         *,
-        final_observations: bool = False,
-        action_masks: bool = False,
+        final_observations: bool | None = False,
+        action_masks: bool | None = False,
     ) -> None:
         if len(recipes) != 1:
             raise UsageError(

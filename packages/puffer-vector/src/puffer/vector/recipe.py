@@ -93,15 +93,16 @@ class Recipe:
 
 
 def build_envs(
-    recipes: Sequence[Recipe], *, final_observations: bool, action_masks: bool
+    recipes: Sequence[Recipe], *, final_observations: bool | None, action_masks: bool | None
 ) -> tuple[list[PufferEnv], Buffers]:
     """Return one environment per recipe and the newly allocated buffers whose rows they share."""
     first = recipes[0].build()
-    optional = {"final_observations": final_observations, "action_masks": action_masks}
     try:
+        optional = resolve_optional(
+            first, final_observations=final_observations, action_masks=action_masks
+        )
         if len(recipes) == 1 and not any(optional.values()):
             return [first], buffers_of(first)
-        check_optional(first, **optional)
         shape = EnvShape.of(first)
         buffers = Buffers.allocate(shape.fields(len(recipes), **optional))
         rows = buffers.rows(0, first.num_agents)
@@ -151,13 +152,19 @@ def build_more(
     return envs
 
 
-def check_optional(env: PufferEnv, **optional: bool) -> None:
-    """Refuse optional buffers that `env` cannot fill."""
-    for name, asked in optional.items():
-        if asked and not getattr(env, f"can_fill_{name}"):
+def resolve_optional(env: PufferEnv, **asked: bool | None) -> dict[str, bool]:
+    """Return which optional buffers to allocate: None means those that `env` can fill.
+
+    Raises:
+        UsageError: True for one that it cannot.
+    """
+    able = {name: bool(getattr(env, f"can_fill_{name}")) for name in asked}
+    for name, wanted in asked.items():
+        if wanted and not able[name]:
             raise UsageError(
                 f"{name}=True: {type(env.driver_env).__name__} cannot fill them, leave it False"
             )
+    return {name: able[name] if wanted is None else wanted for name, wanted in asked.items()}
 
 
 def buffers_of(env: PufferEnv) -> Buffers:

@@ -88,8 +88,10 @@ class Serial(VectorEnv):
 
     Args:
         recipes: one per environment.
-        final_observations: allocate `final_observations`; the environments must fill them.
-        action_masks: allocate `action_masks`; the environments must fill them.
+        final_observations: whether to allocate `final_observations`, for the environments to fill;
+            None: if they can.
+        action_masks: whether to allocate `action_masks`, for the environments to fill;
+            None: if they can.
 
     Raises:
         UsageError: environments that differ in spaces or agents, or cannot fill what is asked.
@@ -99,8 +101,8 @@ class Serial(VectorEnv):
         self,
         recipes: Sequence[Recipe],
         *,
-        final_observations: bool = False,
-        action_masks: bool = False,
+        final_observations: bool | None = False,
+        action_masks: bool | None = False,
     ) -> None:
         envs, buffers = build_envs(
             recipes, final_observations=final_observations, action_masks=action_masks
