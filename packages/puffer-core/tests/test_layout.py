@@ -85,6 +85,8 @@ def test_one_of_is_an_index_and_a_union() -> None:
     layout.pack((1, 4), row)
     assert row.tolist() == [1, 4, 0]
     assert layout.unpack(row) == (1, 4)
+    nothing = Layout.of(spaces.OneOf((spaces.Box(1, 1, (0,)), spaces.Discrete(1, start=1))))
+    assert nothing.space == spaces.Box(0, 1, (2,), np.int64)
     union = Layout.of(spaces.OneOf((spaces.Discrete(2), spaces.Box(0, 1, (5,)))))
     assert union.dtype["value"].itemsize == 24
 

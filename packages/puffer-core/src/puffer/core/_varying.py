@@ -89,12 +89,13 @@ class OneOfField(Field):
 
     def bounds(self) -> Bounds:
         length = self.dtype.itemsize // _COUNT.itemsize - 1
+        nothing = np.zeros(0), np.zeros(0)
+        # Zeros lie behind an alternative that is shorter than the longest.
         padded = [
-            [np.pad(bound, (0, length - bound.size)) for bound in field.bounds()]
-            for field in self.fields
-            if field.size
+            [np.pad(bound, (0, length - bound.size)) for bound in bounds]
+            for bounds in (field.bounds() if field.size else nothing for field in self.fields)
         ]
-        lows, highs = zip(*padded, strict=True) if padded else ([np.zeros(0)], [np.zeros(0)])
+        lows, highs = zip(*padded, strict=True)
         return (
             np.append([0], np.min(lows, axis=0)).astype(_COUNT),
             np.append([len(self.fields) - 1], np.max(highs, axis=0)).astype(_COUNT),
