@@ -21,6 +21,7 @@ PICTURE = render.Picture(
         ("rectangle", (200, 0, 0), 0.0, 0.0, 10.0, 10.0),
         ("circle", (0, 200, 0), 30.0, 10.0, 6.0),
         ("line", (0, 0, 200), 0.0, 18.0, 40.0, 18.0, 2.0),
+        ("rectangle", (250, 0, 250), 20.0, 10.0, 0.0, 10.0),
         ("text", (255, 255, 255), 12.0, 0.0, 10.0, "Hi"),
     ],
 )
@@ -42,6 +43,8 @@ def test_shapes_become_pixels() -> None:
     assert tuple(image[10, 30]) == (0, 200, 0)
     assert tuple(image[18, 35]) == (0, 0, 200)
     assert tuple(image[15, 15]) == (10, 20, 30)
+    assert not (image == (250, 0, 250)).all(axis=-1).any()  # no width, no pixels
+    assert image.flags.writeable
     assert image[0:12, 12:24].max() > 200  # the letters
 
 

@@ -76,12 +76,12 @@ class _NoRenderer:
 class _ImageRenderer:
     """Gives a new (height, width, 3) uint8 array for each picture."""
 
-    def __init__(self) -> None:
-        self._image = _require("PIL.Image", "rgb_array")
-        self._draw = _require("PIL.ImageDraw", "rgb_array")
-        self._font = _require("PIL.ImageFont", "rgb_array")
-
     _SMOOTH = 2  # drawn at twice the size, then averaged: round shapes get smooth edges
+
+    def __init__(self, mode: str = "rgb_array") -> None:
+        self._image = _require("PIL.Image", mode)
+        self._draw = _require("PIL.ImageDraw", mode)
+        self._font = _require("PIL.ImageFont", mode)
 
     def show(self, picture: Picture, frames_per_second: float) -> np.ndarray:
         scale = self._SMOOTH
@@ -97,14 +97,15 @@ class _ImageRenderer:
             numbers = [number * scale for number in numbers]
             if kind == "rectangle":
                 x, y, width, height = numbers
-                canvas.rectangle((x, y, x + width - 1, y + height - 1), color)
+                if min(width, height) >= 1:
+                    canvas.rectangle((x, y, x + width - 1, y + height - 1), color)
             elif kind == "circle":
                 x, y, radius = numbers
                 canvas.ellipse((x - radius, y - radius, x + radius - 1, y + radius - 1), color)
             elif kind == "line":
                 x0, y0, x1, y1, width = numbers
                 canvas.line((x0, y0, x1, y1), color, round(width))
-        return np.asarray(image.reduce(scale))
+        return np.array(image.reduce(scale))
 
     def close(self) -> None:
         pass
@@ -115,7 +116,7 @@ class _WindowRenderer:
 
     def __init__(self) -> None:
         self._pygame = _require("pygame", "human")
-        self._pixels = _ImageRenderer()
+        self._pixels = _ImageRenderer("human")
         self._window: Any = None
 
     def show(self, picture: Picture, frames_per_second: float) -> None:
@@ -143,11 +144,11 @@ class _WindowRenderer:
 class _TextRenderer:
     """Gives a text of coloured half blocks, two pixels to a character, for a terminal."""
 
-    _COLUMNS = 72
+    _COLUMNS, _ROWS = 72, 22  # at most; leaves a terminal of 80 x 24 a margin
 
     def show(self, picture: Picture, frames_per_second: float) -> str:
-        columns = min(self._COLUMNS, round(picture.width))
-        rows = round(columns * picture.height / picture.width / 2)
+        pixels = max(picture.width / self._COLUMNS, picture.height / (2 * self._ROWS), 1)
+        columns, rows = round(picture.width / pixels), round(picture.height / pixels / 2)
         cells = np.empty((2 * rows, columns, 3), np.uint8)
         cells[...] = picture.background
         # The middle of each cell, in the picture's pixels.
@@ -188,11 +189,15 @@ def _inside(kind: str, numbers: list[float], x: np.ndarray, y: np.ndarray) -> np
 
 
 def _text_row(cells: np.ndarray, row: int, letters: dict[tuple[int, int], str]) -> str:
-    parts = []
+    parts, last = [], ""
     for column, (above, below) in enumerate(zip(cells[2 * row], cells[2 * row + 1], strict=True)):
         letter = letters.get((row, column))
         front = (255, 255, 255) if letter else above
-        parts.append("\x1b[38;2;{};{};{};48;2;{};{};{}m".format(*front, *below) + (letter or "▀"))
+        colors = "\x1b[38;2;{};{};{};48;2;{};{};{}m".format(*front, *below)
+        if colors != last:
+            parts.append(colors)
+            last = colors
+        parts.append(letter or ("▀" if (above != below).any() else " "))
     return "".join(parts) + "\x1b[0m"
 
 

@@ -158,8 +158,10 @@ class PyEngine {
   }
 
   py::dict draw(std::size_t simulation) {
+    const AnyEngine& engine = open();
+    const Turn turn(busy_);
     Canvas canvas;
-    open().draw(simulation, canvas);
+    engine.draw(simulation, canvas);
     const auto rgb = [](Color c) { return py::make_tuple(c.red, c.green, c.blue); };
     py::list shapes;
     for (const Shape& shape : canvas.shapes()) {

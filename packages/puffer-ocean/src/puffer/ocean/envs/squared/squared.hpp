@@ -80,13 +80,14 @@ struct Squared {
 
   void draw(Canvas& canvas) const {
     constexpr float kSide = 32;
+    constexpr std::array<Color, 2> kBoard{Color{15, 38, 42}, Color{19, 48, 52}};
     const auto tile = [&](int r, int c, Color color) {
-      canvas.rectangle(static_cast<float>(c) * kSide + 1, static_cast<float>(r) * kSide + 1,
-                       kSide - 2, kSide - 2, color);
+      canvas.rectangle(static_cast<float>(c) * kSide, static_cast<float>(r) * kSide, kSide, kSide,
+                       color);
     };
-    canvas.begin(kSide * static_cast<float>(size), kSide * static_cast<float>(size), {6, 24, 24});
+    canvas.begin(kSide * static_cast<float>(size), kSide * static_cast<float>(size), kBoard[0]);
     for (int r = 0; r < size; ++r) {
-      for (int c = 0; c < size; ++c) tile(r, c, {16, 44, 44});
+      for (int c = r % 2; c < size; c += 2) tile(r, c, kBoard[1]);
     }
     tile(target / size, target % size, {235, 87, 87});
     tile(row, column, {0, 187, 187});
