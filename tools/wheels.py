@@ -96,7 +96,7 @@ def build() -> dict[str, Path]:
 
 
 def check_content(layer: str, names: Iterable[str]) -> None:
-    """Refuse a wheel with files outside `puffer/LAYER/`, or without its `py.typed`.
+    """Refuse a wheel with files outside `puffer/LAYER/`, without its `py.typed` or without licence.
 
     Raises:
         CheckError: names the first wrong file.
@@ -110,6 +110,8 @@ def check_content(layer: str, names: Iterable[str]) -> None:
             )
     if f"puffer/{layer}/py.typed" not in names:
         raise CheckError(f"the wheel of puffer-{layer} has no puffer/{layer}/py.typed: add one")
+    if not any(name.endswith("licenses/LICENSE") for name in names):
+        raise CheckError(f"the wheel of puffer-{layer} has no licence: name it in license-files")
 
 
 def check_alone(layer: str, wheels: dict[str, Path], folder: Path) -> None:

@@ -8,7 +8,11 @@ import pytest
 
 import wheels
 
-GOOD = ["puffer/core/__init__.py", "puffer/core/py.typed", "puffer_core-0.1.0.dist-info/RECORD"]
+GOOD = [
+    "puffer/core/__init__.py",
+    "puffer/core/py.typed",
+    "puffer_core-0.1.0.dist-info/licenses/LICENSE",
+]
 
 
 def test_a_good_wheel_passes() -> None:
@@ -31,8 +35,23 @@ def test_another_layers_file_is_refused() -> None:
 
 def test_a_wheel_without_py_typed_is_refused() -> None:
     with pytest.raises(wheels.CheckError) as caught:
-        wheels.check_content("core", GOOD[:1])
+        wheels.check_content("core", [name for name in GOOD if "py.typed" not in name])
     assert str(caught.value) == "the wheel of puffer-core has no puffer/core/py.typed: add one"
+
+
+def test_a_wheel_without_licence_is_refused() -> None:
+    with pytest.raises(wheels.CheckError) as caught:
+        wheels.check_content("core", GOOD[:2])
+    assert str(caught.value) == (
+        "the wheel of puffer-core has no licence: name it in license-files"
+    )
+
+
+def test_the_licence_of_each_package_is_that_of_the_workspace() -> None:
+    licence = (wheels.ROOT / "LICENSE").read_text("utf-8")
+    for layer in wheels.LAYERS:
+        copy = wheels.ROOT / "packages" / f"puffer-{layer}" / "LICENSE"
+        assert copy.read_text("utf-8") == licence, copy
 
 
 def test_a_failed_command_shows_its_end(capsys: pytest.CaptureFixture[str]) -> None:
