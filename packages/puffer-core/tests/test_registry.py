@@ -67,7 +67,12 @@ def test_an_unknown_name_is_answered_with_near_ones(install: Install) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "extra"), [("puffer_squared", "ocean"), ("CartPole-v1", "classic-control")]
+    ("name", "extra"),
+    [
+        ("puffer_squared", "ocean"),
+        ("CartPole-v1", "classic-control"),
+        ("classic-control/CartPole-v1", "classic-control"),
+    ],
 )
 def test_a_missing_package_is_answered_with_the_extra(
     install: Install, name: str, extra: str

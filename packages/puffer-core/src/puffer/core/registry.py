@@ -23,6 +23,7 @@ GROUP = "puffer.envs"
 # Where a name belongs whose package is absent: how it begins, or what it is -> the remedy.
 _KNOWN_PREFIXES = {
     "puffer_": 'pip install "puffer-train[ocean]"',
+    "classic-control/": 'pip install "puffer-train[classic-control]"',
 }
 _KNOWN_IDS = {
     name: 'pip install "puffer-train[classic-control]"'
