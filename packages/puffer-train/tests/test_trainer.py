@@ -13,6 +13,7 @@ from puffer.core import PufferEnv
 from puffer.core.errors import UsageError
 from puffer.train import Config, TrainConfig, Trainer, evaluate
 from puffer.train.models import Default, LSTMWrapper
+from puffer.train.optim import anneal
 from puffer.train.trainer import TrainingDiverged, derive_seed, pick_device
 
 TRAIN = TrainConfig(
@@ -202,3 +203,15 @@ def test_devices_that_are_not_there(name, sentence, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UsageError, match=sentence):
         pick_device(name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "left"), [("cosine", 0.5 * (1 + np.cos(0.3 * np.pi))), ("linear", 0.7), ("none", 1)]
+)
+def test_annealing(kind, left):
+    config = TrainConfig(anneal=kind, learning_rate=0.1, ent_coef=0.2)
+    assert anneal(config, 0.3).learning_rate == pytest.approx(0.1 * left)
+    assert anneal(config, 0.3).ent_coef == 0.2
+    both = dataclasses.replace(config, anneal_ent_coef=True)
+    assert anneal(both, 0.3).ent_coef == pytest.approx(0.2 * left)
+    assert anneal(both, 1.7).ent_coef >= 0

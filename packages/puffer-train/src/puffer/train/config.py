@@ -54,7 +54,9 @@ class TrainConfig:
     vf_clip_coef: float | None = None
     """Clip range of the value around the old one; none does not clip."""
     ent_coef: float = 0.01
-    """Weight of the entropy bonus."""
+    """Weight of the entropy bonus, at the start; see anneal_ent_coef."""
+    anneal_ent_coef: bool = False
+    """Let the entropy bonus fall to 0 with the learning rate."""
     max_grad_norm: float = 0.5
     """Gradients are scaled down to this global norm."""
     target_kl: float | None = None

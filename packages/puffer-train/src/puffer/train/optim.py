@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -50,9 +51,17 @@ def make_optimizer(config: TrainConfig, policy: nn.Module) -> torch.optim.Optimi
     )
 
 
-def learning_rate(config: TrainConfig, progress: float) -> float:
-    """Return the learning rate after the share `progress` (0..1) of all steps."""
+def anneal(config: TrainConfig, progress: float) -> TrainConfig:
+    """Return the settings in force after the share `progress` (0..1) of all steps."""
     progress = min(max(progress, 0.0), 1.0)
-    if config.anneal == "cosine":
-        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
-    return config.learning_rate * (1 - progress if config.anneal == "linear" else 1.0)
+    left = {
+        "cosine": 0.5 * (1 + math.cos(math.pi * progress)),
+        "linear": 1 - progress,
+        "none": 1.0,
+    }[config.anneal]
+    # The settings demand a positive learning rate; the last update of a run has next to none.
+    return dataclasses.replace(
+        config,
+        learning_rate=max(config.learning_rate * left, 1e-12),
+        ent_coef=config.ent_coef * (left if config.anneal_ent_coef else 1.0),
+    )

@@ -17,7 +17,7 @@ from puffer.train.advantage import compute_advantages
 from puffer.train.checkpoint import save_checkpoint
 from puffer.train.config import Config
 from puffer.train.log import Logger, NoLogger
-from puffer.train.optim import learning_rate, make_optimizer
+from puffer.train.optim import anneal, make_optimizer
 from puffer.train.ppo import update
 from puffer.train.rollout import Collector
 from puffer.train.storage import Segments
@@ -72,10 +72,10 @@ class Trainer:
 
     def train_update(self) -> dict[str, Any]:
         """Collect one segment per agent, learn from it, and return this update's numbers."""
-        train, segments = self.config.train, self.segments
-        rate = learning_rate(train, self.steps / train.total_steps)
+        segments = self.segments
+        train = anneal(self.config.train, self.steps / self.config.train.total_steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = train.learning_rate
         self.collector.collect(segments)
         began = time.perf_counter()
         self._check_finite()
@@ -99,7 +99,7 @@ class Trainer:
                 f"the loss is not finite after {self.steps} steps ({losses}): lower "
                 f"train.learning_rate={train.learning_rate} or set train.reward_clip"
             )
-        return self._report(losses, rate)
+        return self._report(losses, train.learning_rate)
 
     def train(self) -> dict[str, Any]:
         """Train to the end and return `summary`."""
