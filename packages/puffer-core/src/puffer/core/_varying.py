@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium.spaces import GraphInstance
-from gymnasium.vector.utils import concatenate, create_empty_array, iterate
+from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
 from puffer.core._fields import Bounds, Build, Field, common_dtype, join
 from puffer.core.errors import SpaceError
@@ -165,6 +165,7 @@ class GraphField(Field):
         self.space = space
         self.max_length = max_length
         self.node = build(space.node_space, f"{name}.nodes[...]")
+        self.node_batch = batch_space(space.node_space, 1)
         parts: list[tuple[Any, ...]] = [
             ("num_nodes", _COUNT),
             ("num_edges", _COUNT),
@@ -173,6 +174,7 @@ class GraphField(Field):
         self.edge: Field | None = None
         if space.edge_space is not None:
             self.edge = build(space.edge_space, f"{name}.edges[...]")
+            self.edge_batch = batch_space(space.edge_space, 1)
             parts += [
                 ("edges", self.edge.dtype, (max_length, *self.edge.shape)),
                 ("edge_links", np.int32, (max_length, 2)),
@@ -192,13 +194,13 @@ class GraphField(Field):
         if (edges is None) is not (links is None) or (self.edge is None and edges is not None):
             wanted = "no edges" if self.edge is None else "edges together with edge_links"
             raise SpaceError(f"{self.name}: expected {wanted}, got {sample!r}")
-        nodes = list(iterate(self.space.batch_node_space, sample.nodes))
+        nodes = list(iterate(self.node_batch, sample.nodes))
         _check_length(f"{self.name}.nodes", nodes, self.max_length)
         for node in nodes:
             self.node.check(node)
         if self.edge is None or edges is None:
             return
-        edges = list(iterate(self.space.batch_edge_space, edges))
+        edges = list(iterate(self.edge_batch, edges))
         _check_length(f"{self.name}.edges", edges, self.max_length)
         for edge in edges:
             self.edge.check(edge)
@@ -211,13 +213,13 @@ class GraphField(Field):
 
     def memory(self, sample: Any) -> bytes:
         memory = np.zeros((), self.dtype)
-        nodes = list(iterate(self.space.batch_node_space, sample.nodes))
+        nodes = list(iterate(self.node_batch, sample.nodes))
         memory["num_nodes"], memory["num_edges"] = len(nodes), -1
         _fill(memory["nodes"], _repeated_memory(self.node, nodes, self.max_length))
         if sample.edges is not None:
             if self.edge is None:
                 raise ValueError("edges in a graph without an edge space")
-            edges = list(iterate(self.space.batch_edge_space, sample.edges))
+            edges = list(iterate(self.edge_batch, sample.edges))
             memory["num_edges"] = len(edges)
             _fill(memory["edges"], _repeated_memory(self.edge, edges, self.max_length))
             memory["edge_links"][: len(edges)] = sample.edge_links
