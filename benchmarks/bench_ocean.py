@@ -23,7 +23,7 @@ from puffer.core.registry import find
 
 NAMES = ("puffer_squared", "puffer_cartpole", "puffer_breakout")
 COPIES = (1, 64, 1024, 4096)
-BATCHES = 64  # of actions, drawn beforehand
+BATCHES = 16  # of actions, drawn beforehand; few enough to stay in the cache, like a policy's
 
 
 class Case:

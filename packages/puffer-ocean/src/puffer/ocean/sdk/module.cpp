@@ -53,21 +53,30 @@ void* checked(const py::array& array, const std::string& name, const py::dtype& 
   return const_cast<void*>(array.data());
 }
 
+// True if each of `size` values, `step` apart, is one of 0 to `choices` - 1.
+template <class T>
+bool all_below(const T* values, std::size_t size, std::size_t step, std::int64_t choices) {
+  using Wide = std::conditional_t<sizeof(T) == 8, std::uint64_t, std::uint32_t>;
+  const auto limit = static_cast<Wide>(choices);
+  Wide outside = 0;  // a negative number is a huge Wide one
+  for (std::size_t i = 0; i < size; i += step) outside |= static_cast<Wide>(values[i]) >= limit;
+  return outside == 0;
+}
+
 // Copies `given` to `out` if each value is a choice of its component, else leaves `out` alone.
 template <class T>
 bool take_discrete(const T* given, std::int32_t* out, std::size_t rows,
                    const std::vector<std::int64_t>& nvec) {
-  using Wide = std::conditional_t<sizeof(T) == 8, std::uint64_t, std::uint32_t>;
-  const std::size_t components = nvec.size();
-  bool inside = true;  // a negative number is a huge Wide one
-  for (std::size_t c = 0; c < components; ++c) {
-    const auto limit = static_cast<Wide>(nvec[c]);
-    for (std::size_t i = c; i < rows * components; i += components) {
-      inside &= static_cast<Wide>(given[i]) < limit;
+  const std::size_t size = rows * nvec.size();
+  if (nvec.size() == 1) {  // a loop without strides, for the compiler's sake
+    if (!all_below(given, size, 1, nvec[0])) return false;
+  } else {
+    for (std::size_t c = 0; c < nvec.size(); ++c) {
+      if (!all_below(given + c, size - c, nvec.size(), nvec[c])) return false;
     }
   }
-  if (!inside || static_cast<const void*>(given) == out) return inside;
-  for (std::size_t i = 0; i < rows * components; ++i) out[i] = static_cast<std::int32_t>(given[i]);
+  if (static_cast<const void*>(given) == out) return true;
+  for (std::size_t i = 0; i < size; ++i) out[i] = static_cast<std::int32_t>(given[i]);
   return true;
 }
 
