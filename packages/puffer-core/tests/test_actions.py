@@ -96,6 +96,10 @@ def test_starts_are_undone() -> None:
     assert lone.unpack([0, 0]).tolist() == [1, 5]
 
 
+def test_numbers_beyond_the_bounds_are_passed_on() -> None:
+    assert ActionLayout.of(spaces.Box(-1, 1, (2,))).unpack([3, 0.5]).tolist() == [3.0, 0.5]
+
+
 @pytest.mark.parametrize(
     "space",
     [spaces.Box(-1, 1, (2,)), spaces.MultiDiscrete([3, 3]), spaces.Tuple((spaces.MultiBinary(2),))],
@@ -125,8 +129,14 @@ PAIR = spaces.Dict({"a": spaces.Discrete(3), "b": spaces.MultiDiscrete([2, 4])})
         (PAIR, [0, 0, 4], r"action\['b'\]\[1\]: expected 0 to 3, got 4"),
         (PAIR, [-1, 0, 0], r"action\['a'\]: expected 0 to 2, got -1"),
         (PAIR, [0, 0], r"action has shape \(2,\), expected \(3,\)"),
-        (PAIR, [0.0, 0.0, 0.0], "action has dtype float64, expected integers"),
-        (spaces.Box(-1, 1, (2,)), [0.0], r"action: expected shape \(2,\), got \(1,\)"),
+        (PAIR, [0.0, 0.0, 0.0], "action has dtype float64, expected int64"),
+        (spaces.Box(-1, 1, (2,)), [0.0], r"action has shape \(1,\), expected \(2,\)"),
+        (spaces.Box(-1, 1, (2,)), ["a", "b"], "action has dtype <U1, expected float32"),
+        (
+            spaces.Tuple((spaces.Box(-1, 1, ()), spaces.Discrete(2))),
+            ["a", "b"],
+            "action has dtype <U1, expected float32",
+        ),
     ],
 )
 def test_wrong_actions_are_refused_by_name(space: Any, given: Any, sentence: str) -> None:

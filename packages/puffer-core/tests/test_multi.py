@@ -422,6 +422,19 @@ def test_errors_name_agent_and_leaf() -> None:
     PettingZooPufferEnv(Wrong(), check="never").reset()
 
 
+def test_a_reward_that_is_no_number_is_refused() -> None:
+    class Odd(Lives):
+        def step(self, actions: Any) -> Any:
+            observations, rewards, *rest = super().step(actions)
+            return observations, dict.fromkeys(rewards), *rest
+
+    env = PettingZooPufferEnv(Odd())
+    attached(env)
+    env.reset()
+    with pytest.raises(SpaceError, match="reward of agent 'a': expected a number, got None"):
+        env.step({})
+
+
 def test_an_unknown_agent_of_the_environment_is_named() -> None:
     class Wrong(Lives):
         def reset(self, seed: Any = None, options: Any = None) -> Any:

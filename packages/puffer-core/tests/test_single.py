@@ -232,6 +232,20 @@ def test_a_wrong_action_does_not_reach_the_environment() -> None:
     assert inner.actions == []
 
 
+@pytest.mark.parametrize("reward", [None, "much", np.zeros(2)])
+def test_a_reward_that_is_no_number_is_refused(reward: Any) -> None:
+    class Odd(Scripted):
+        def step(self, action: Any) -> Any:
+            observation, _, *rest = super().step(action)
+            return observation, reward, *rest
+
+    env = GymnasiumPufferEnv(Odd())
+    env.attach(buffers(env))
+    env.reset()
+    with pytest.raises(SpaceError, match="reward: expected a number, got"):
+        env.step(FLAT_ACTION)
+
+
 TOO_LARGE = {"image": np.zeros((2, 2), np.uint8), "n": 10}
 WRONG_SHAPE = {"image": np.zeros((2, 3), np.uint8), "n": 1}
 

@@ -82,6 +82,7 @@ class ActionLayout:
             raise SpaceError(f"{name} is {original!r}, which holds no data: expected a leaf")
         self.space = self._flat_space()
         self._shape, self._dtype = self.space.shape, self.space.dtype
+        self._kinds = "iu" if isinstance(self.space, MultiDiscrete) else "fiub"
         self._limits = self.categories.tolist() if isinstance(self.space, MultiDiscrete) else None
         # Columns of integers that lie in an array of floats.
         self._rounded = [
@@ -106,6 +107,8 @@ class ActionLayout:
 
     unpack: Callable[[Any], Any]
     """Return the action of the original space that a flat one stands for, as new objects.
+
+    Numbers beyond a Box's bounds are passed on as they are: the environment knows what to do.
 
     Raises:
         ActionError: a wrong shape or dtype, or a category that there is not.
@@ -145,11 +148,11 @@ class ActionLayout:
         given = np.asarray(action)
         if given.shape != self._shape:
             raise ActionError(f"action has shape {given.shape}, expected {self._shape}")
+        if given.dtype.kind not in self._kinds:
+            raise ActionError(f"action has dtype {given.dtype}, expected {self._dtype}")
         row = given.astype(self._dtype)  # a copy, so that samples may be views of it
         values: Values = row.tolist()
         if self._limits is not None:
-            if given.dtype.kind not in "iu":
-                raise ActionError(f"action has dtype {given.dtype}, expected integers")
             if min(values) < 0 or not all(map(operator.lt, values, self._limits)):
                 self._refuse(values)
         elif self._rounded:
@@ -186,13 +189,16 @@ def _discrete_reader(space: Discrete, column: Column) -> Callable[[Any], int]:
 
 
 def _box_reader(space: Box, columns: list[Column]) -> Callable[[Any], np.ndarray]:
-    shape, dtype, name = space.shape, space.dtype, columns[0].name.partition("[")[0]
+    shape, dtype = space.shape, np.dtype(space.dtype.type)
+    name = columns[0].name.partition("[")[0]
 
     def read(action: Any) -> np.ndarray:
-        array = np.array(action, dtype)
-        if array.shape != shape:
-            raise ActionError(f"{name}: expected shape {shape}, got {array.shape}")
-        return array
+        given = np.asarray(action)
+        if given.shape != shape:
+            raise ActionError(f"{name} has shape {given.shape}, expected {shape}")
+        if given.dtype.kind not in "fiub":
+            raise ActionError(f"{name} has dtype {given.dtype}, expected {dtype}")
+        return given.astype(dtype)
 
     return read
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from puffer.core.buffers import Buffers
 from puffer.core.errors import SpaceError, UsageError
 
 Check = Literal["first", "always", "never"]
@@ -46,6 +47,19 @@ def check_mode(check: str) -> Check:
     if check not in _CHECKS:
         raise UsageError(f"check={check!r}: expected one of {', '.join(map(repr, _CHECKS))}")
     return check  # type: ignore[return-value]
+
+
+def write_outcome(
+    buf: Buffers, row: int, reward: Any, terminal: bool, truncation: bool, name: str
+) -> None:
+    """Write the outcome of a step for a live agent; `name` is how an error calls the reward."""
+    try:
+        buf.rewards[row] = reward
+    except (TypeError, ValueError):
+        raise SpaceError(f"{name}: expected a number, got {reward!r}") from None
+    buf.terminals[row] = terminal
+    buf.truncations[row] = truncation
+    buf.masks[row] = True
 
 
 def fill_action_mask(row: np.ndarray, observation: Any, info: Mapping[str, Any], name: str) -> None:

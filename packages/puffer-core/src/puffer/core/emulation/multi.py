@@ -9,7 +9,7 @@ import numpy as np
 
 from puffer.core.actions import ActionLayout
 from puffer.core.buffers import Buffers
-from puffer.core.emulation.common import check_mode, fill_action_mask, make_env
+from puffer.core.emulation.common import check_mode, fill_action_mask, make_env, write_outcome
 from puffer.core.emulation.padding import PaddedAction, bind_padded, pad_observations
 from puffer.core.emulation.parallel import ParallelEnv
 from puffer.core.errors import ResetNeeded, SpaceError, UsageError
@@ -220,10 +220,8 @@ class PettingZooPufferEnv(ParallelEnv):
         buf.masks[...] = False
         for agent in rows:
             slot = self._slots[agent]
-            buf.masks[slot] = True
-            buf.rewards[slot] = rewards[agent]
-            buf.terminals[slot] = terminals[agent]
-            buf.truncations[slot] = truncations[agent]
+            outcome = rewards[agent], terminals[agent], truncations[agent]
+            write_outcome(buf, slot, *outcome, f"reward of agent {agent!r}")
             if buf.action_masks is not None:
                 self._fill_action_mask(
                     buf.action_masks[slot], agent, observations[agent], infos[agent]

@@ -10,7 +10,7 @@ import numpy as np
 
 from puffer.core.actions import ActionLayout
 from puffer.core.buffers import Buffers
-from puffer.core.emulation.common import check_mode, fill_action_mask, make_env
+from puffer.core.emulation.common import check_mode, fill_action_mask, make_env, write_outcome
 from puffer.core.errors import ResetNeeded, UsageError
 from puffer.core.layout import Emulated, Layout
 
@@ -101,7 +101,7 @@ class GymnasiumPufferEnv(gymnasium.Env[np.ndarray, Any]):
         self._read_action = self.emulated.action.unpack
         row = self._place_checked(observation) if self._check_next else self._place(observation)
         if self._buf is not None:
-            self._fill(observation, 0.0, False, False, info)
+            self._fill(self._buf, observation, 0.0, False, False, info)
         return row, info
 
     def step(self, action: Any) -> Step:
@@ -116,7 +116,7 @@ class GymnasiumPufferEnv(gymnasium.Env[np.ndarray, Any]):
         observation, reward, terminated, truncated, info = self.env.step(native)
         row = self._place_checked(observation) if self._check_next else self._place(observation)
         if self._buf is not None:
-            self._fill(observation, reward, terminated, truncated, info)
+            self._fill(self._buf, observation, reward, terminated, truncated, info)
         return row, reward, terminated, truncated, info
 
     def _place_checked(self, observation: Any) -> np.ndarray:
@@ -125,14 +125,15 @@ class GymnasiumPufferEnv(gymnasium.Env[np.ndarray, Any]):
         return self._place(observation)
 
     def _fill(
-        self, observation: Any, reward: Any, terminated: bool, truncated: bool, info: dict[str, Any]
+        self,
+        buf: Buffers,
+        observation: Any,
+        reward: Any,
+        terminated: bool,
+        truncated: bool,
+        info: dict[str, Any],
     ) -> None:
-        buf = self._buf
-        assert buf is not None
-        buf.rewards[0] = reward
-        buf.terminals[0] = terminated
-        buf.truncations[0] = truncated
-        buf.masks[0] = True
+        write_outcome(buf, 0, reward, terminated, truncated, "reward")
         if buf.action_masks is not None:
             fill_action_mask(buf.action_masks[0], observation, info, "action_mask")
 
