@@ -54,7 +54,7 @@ def write_outcome(
 ) -> None:
     """Write the outcome of a step for a live agent; `name` is how an error calls the reward."""
     try:
-        buf.rewards[row] = reward
+        buf.rewards[row] = float(reward)  # NumPy itself takes None for NaN
     except (TypeError, ValueError):
         raise SpaceError(f"{name}: expected a number, got {reward!r}") from None
     buf.terminals[row] = terminal
