@@ -250,15 +250,16 @@ class StructField(Field):
     def append(self, sample: Any, parts: list[Memory]) -> None:
         if len(sample) != len(self._plan):
             raise ValueError("wrong number of members")
+        append = parts.append
         for key, dtype, shape, append_member, padding in self._plan:
             member = sample[key]
             # Arrays, by far the most frequent, are taken without a call.
             if type(member) is ndarray and member.dtype is dtype and member.shape == shape:
-                parts.append(member)
+                append(member)
             else:
                 append_member(member, parts)
             if padding:
-                parts.append(padding)
+                append(padding)
 
     def write_batch(self, rows: np.ndarray, batch: Any) -> None:
         for key, name, field in zip(self.keys, self.names, self.fields, strict=True):

@@ -54,6 +54,7 @@ class _Part:
 
     read: Callable[[Values, np.ndarray], Any]
     write: Callable[[Any, Values], None]
+    discrete: tuple[int, int] | None = None  # of a lone category: its column, and its start
 
 
 class ActionLayout:
@@ -82,8 +83,9 @@ class ActionLayout:
             raise SpaceError(f"{name} is {original!r}, which holds no data: expected a leaf")
         self.space = self._flat_space()
         self._shape, self._dtype = self.space.shape, self.space.dtype
-        self._kinds = "iu" if isinstance(self.space, MultiDiscrete) else "fiub"
-        self._limits = self.categories.tolist() if isinstance(self.space, MultiDiscrete) else None
+        self._is_categorical = isinstance(self.space, MultiDiscrete)
+        self._kinds = "iu" if self._is_categorical else "fiub"
+        self._ranges = [range(c.categories) for c in self.columns]
         # Columns of integers that lie in an array of floats.
         self._rounded = [
             (i, int(c.low), int(c.high))
@@ -152,8 +154,8 @@ class ActionLayout:
             raise ActionError(f"action has dtype {given.dtype}, expected {self._dtype}")
         row = given.astype(self._dtype)  # a copy, so that samples may be views of it
         values: Values = row.tolist()
-        if self._limits is not None:
-            if min(values) < 0 or not all(map(operator.lt, values, self._limits)):
+        if self._is_categorical:
+            if not all(map(operator.contains, self._ranges, values)):
                 self._refuse(values)
         elif self._rounded:
             for i, low, high in self._rounded:
@@ -257,7 +259,7 @@ def _plan_discrete(space: Discrete, name: str, columns: list[Column]) -> _Part:
     def write(sample: Any, values: Values) -> None:
         values[i] = operator.index(sample) - start
 
-    return _Part(lambda values, row: values[i] + start, write)
+    return _Part(lambda values, row: values[i] + start, write, discrete=(i, start))
 
 
 def _plan_array(
@@ -321,19 +323,20 @@ def _plan_struct(
         (key, _plan(member, f"{name}[{key!r}]", columns, max_length))
         for key, member in members.items()
     ]
-    readers = [(key, part.read) for key, part in parts]
+    plan = [(key, *(part.discrete or (-1, 0)), part.read) for key, part in parts]
 
-    def read(values: Values, row: np.ndarray) -> dict[Any, Any]:
-        return {key: read_member(values, row) for key, read_member in readers}
-
-    def read_tuple(values: Values, row: np.ndarray) -> tuple[Any, ...]:
-        return tuple([read_member(values, row) for _, read_member in readers])
+    def read(values: Values, row: np.ndarray) -> Any:
+        members = {}
+        for key, column, start, read_member in plan:
+            # A category, by far the most frequent, is read without a call.
+            members[key] = values[column] + start if column >= 0 else read_member(values, row)
+        return members if is_dict else tuple(members.values())
 
     def write(sample: Any, values: Values) -> None:
         for key, part in parts:
             part.write(sample[key], values)
 
-    return _Part(read if is_dict else read_tuple, write)
+    return _Part(read, write)
 
 
 def _plan_one_of(

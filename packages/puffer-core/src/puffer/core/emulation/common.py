@@ -49,17 +49,29 @@ def check_mode(check: str) -> Check:
     return check  # type: ignore[return-value]
 
 
-def write_outcome(
-    buf: Buffers, row: int, reward: Any, terminal: bool, truncation: bool, name: str
-) -> None:
-    """Write the outcome of a step for a live agent; `name` is how an error calls the reward."""
-    try:
-        buf.rewards[row] = float(reward)  # NumPy itself takes None for NaN
-    except (TypeError, ValueError):
-        raise SpaceError(f"{name}: expected a number, got {reward!r}") from None
-    buf.terminals[row] = terminal
-    buf.truncations[row] = truncation
-    buf.masks[row] = True
+def outcome_writer(buf: Buffers, row: int, name: str) -> Callable[[Any, bool, bool], None]:
+    """Return a function that writes the reward, terminal and truncation of a live agent's step.
+
+    Args:
+        buf: where to.
+        row: the agent's.
+        name: how an error calls the reward.
+    """
+    # Memory views: twice as fast as arrays for one number, and None is no number to them.
+    rewards, terminals, truncations, masks = (
+        array.data for array in (buf.rewards, buf.terminals, buf.truncations, buf.masks)
+    )
+
+    def write(reward: Any, terminal: bool, truncation: bool) -> None:
+        try:
+            rewards[row] = reward
+        except (TypeError, ValueError):
+            raise SpaceError(f"{name}: expected a number, got {reward!r}") from None
+        terminals[row] = terminal
+        truncations[row] = truncation
+        masks[row] = True
+
+    return write
 
 
 def fill_action_mask(row: np.ndarray, observation: Any, info: Mapping[str, Any], name: str) -> None:

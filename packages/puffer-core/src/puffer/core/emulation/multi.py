@@ -9,7 +9,7 @@ import numpy as np
 
 from puffer.core.actions import ActionLayout
 from puffer.core.buffers import Buffers
-from puffer.core.emulation.common import check_mode, fill_action_mask, make_env, write_outcome
+from puffer.core.emulation.common import check_mode, fill_action_mask, make_env, outcome_writer
 from puffer.core.emulation.padding import PaddedAction, bind_padded, pad_observations
 from puffer.core.emulation.parallel import ParallelEnv
 from puffer.core.errors import ResetNeeded, SpaceError, UsageError
@@ -111,6 +111,9 @@ class PettingZooPufferEnv(ParallelEnv):
         """Make the arrays of `buf` the ones that `reset` and `step` write; then call `reset`."""
         buf.check(self, "PettingZooPufferEnv")
         self._buf = buf
+        self._outcome_writers = [
+            outcome_writer(buf, i, f"reward of agent {agent!r}") for agent, i in self._slots.items()
+        ]
         bind = Layout.bind if self._padded_action is None else bind_padded
         self._places = [
             bind(layouts.observation, buf.observations[i, ...])
@@ -220,8 +223,7 @@ class PettingZooPufferEnv(ParallelEnv):
         buf.masks[...] = False
         for agent in rows:
             slot = self._slots[agent]
-            outcome = rewards[agent], terminals[agent], truncations[agent]
-            write_outcome(buf, slot, *outcome, f"reward of agent {agent!r}")
+            self._outcome_writers[slot](rewards[agent], terminals[agent], truncations[agent])
             if buf.action_masks is not None:
                 self._fill_action_mask(
                     buf.action_masks[slot], agent, observations[agent], infos[agent]

@@ -10,7 +10,7 @@ import numpy as np
 
 from puffer.core.actions import ActionLayout
 from puffer.core.buffers import Buffers
-from puffer.core.emulation.common import check_mode, fill_action_mask, make_env, write_outcome
+from puffer.core.emulation.common import check_mode, fill_action_mask, make_env, outcome_writer
 from puffer.core.errors import ResetNeeded, UsageError
 from puffer.core.layout import Emulated, Layout
 
@@ -78,7 +78,8 @@ class GymnasiumPufferEnv(gymnasium.Env[np.ndarray, Any]):
         self.observation_space = self.single_observation_space = self.emulated.observation.space
         self.action_space = self.single_action_space = self.emulated.action.space
         self.can_fill_action_masks = not isinstance(self.action_space, gymnasium.spaces.Box)
-        self._buf: Buffers | None = None
+        self._write_outcome: Callable[[Any, bool, bool], None] | None = None
+        self._action_mask: np.ndarray | None = None
         self._place = self.emulated.observation.row_maker()
         self._read_action: Callable[[Any], Any] = _refuse_to_step
         self._closed = False
@@ -88,7 +89,8 @@ class GymnasiumPufferEnv(gymnasium.Env[np.ndarray, Any]):
     def attach(self, buf: Buffers) -> None:
         """Make the arrays of `buf` (one row each) the ones that `reset` and `step` write."""
         buf.check(self, "GymnasiumPufferEnv")
-        self._buf = buf
+        self._write_outcome = outcome_writer(buf, 0, "reward")
+        self._action_mask = None if buf.action_masks is None else buf.action_masks[0]
         self._place = self.emulated.observation.bind(buf.observations[0, ...])
 
     def reset(
@@ -100,8 +102,10 @@ class GymnasiumPufferEnv(gymnasium.Env[np.ndarray, Any]):
         observation, info = self.env.reset(seed=seed, **given)
         self._read_action = self.emulated.action.unpack
         row = self._place_checked(observation) if self._check_next else self._place(observation)
-        if self._buf is not None:
-            self._fill(self._buf, observation, 0.0, False, False, info)
+        if self._write_outcome is not None:
+            self._write_outcome(0.0, False, False)
+            if self._action_mask is not None:
+                fill_action_mask(self._action_mask, observation, info, "action_mask")
         return row, info
 
     def step(self, action: Any) -> Step:
@@ -115,27 +119,16 @@ class GymnasiumPufferEnv(gymnasium.Env[np.ndarray, Any]):
         native = self._read_action(action)
         observation, reward, terminated, truncated, info = self.env.step(native)
         row = self._place_checked(observation) if self._check_next else self._place(observation)
-        if self._buf is not None:
-            self._fill(self._buf, observation, reward, terminated, truncated, info)
+        if self._write_outcome is not None:
+            self._write_outcome(reward, terminated, truncated)
+            if self._action_mask is not None:
+                fill_action_mask(self._action_mask, observation, info, "action_mask")
         return row, reward, terminated, truncated, info
 
     def _place_checked(self, observation: Any) -> np.ndarray:
         self.emulated.observation.check(observation)
         self._check_next = self._check == "always"
         return self._place(observation)
-
-    def _fill(
-        self,
-        buf: Buffers,
-        observation: Any,
-        reward: Any,
-        terminated: bool,
-        truncated: bool,
-        info: dict[str, Any],
-    ) -> None:
-        write_outcome(buf, 0, reward, terminated, truncated, "reward")
-        if buf.action_masks is not None:
-            fill_action_mask(buf.action_masks[0], observation, info, "action_mask")
 
     def render(self) -> Any:
         """Return what the environment renders."""
