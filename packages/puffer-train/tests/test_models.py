@@ -98,3 +98,14 @@ def test_cleanrl_adapters(match_class):
     assert action.shape == (4,)
     torch.testing.assert_close(recurrent.get_value(observations), value)
     assert len(state) == 2
+
+
+def test_small_policies_run_on_one_thread(match_class, monkeypatch):
+    import puffer.vector
+    from puffer.train.launch import choose_threads
+
+    monkeypatch.setattr(puffer.vector, "usable_cores", lambda: 6)
+    env = match_class()
+    assert choose_threads(Default(env), env, 8192) == 1
+    assert choose_threads(Default(env, hidden_size=4096), env, 2**17) == 6
+    assert choose_threads(LSTMWrapper(env, Default(env, hidden_size=16)), env, 64) == 1

@@ -73,14 +73,18 @@ def _run(argv: list[str]) -> int:
 
 
 def _train(spec: registry.EnvSpec, config: Config, run: RunOptions) -> int:
+    import torch
+
     from puffer.train.dashboard import make_ui
-    from puffer.train.launch import make_policy, make_vecenv, new_run_dir
+    from puffer.train.launch import choose_threads, make_policy, make_vecenv, new_run_dir
     from puffer.train.log import JsonLinesLogger
     from puffer.train.trainer import Trainer, pick_device
 
     pick_device(config.train.device)
     with contextlib.closing(make_vecenv(spec, config)) as vecenv:
         policy = make_policy(spec, config.policy, vecenv.driver_env, config.train.seed)
+        threads = choose_threads(policy, vecenv.driver_env, config.train.minibatch_size)
+        torch.set_num_threads(threads)
         run_dir = new_run_dir(config.train.data_dir, spec.name)
         (run_dir / "config.toml").write_text(to_toml(config.tables()), "utf-8")
         logger = JsonLinesLogger(run_dir / "metrics.jsonl")

@@ -13,13 +13,17 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import puffer.vector
 from puffer.core.errors import UsageError
 from puffer.core.registry import EnvSpec
 from puffer.train.config import Config, PolicyConfig
 from puffer.train.models import Default, LSTMWrapper
+from puffer.train.storage import torch_dtype
 from puffer.train.trainer import derive_seed
+
+SMALL_MINIBATCH_FLOPS = 2e9  # forward, about 30 ms of one core
 
 
 def make_vecenv(spec: EnvSpec, config: Config) -> Any:
@@ -60,6 +64,20 @@ def make_policy(spec: EnvSpec, config: PolicyConfig, env: Any, seed: int) -> nn.
         torch.manual_seed(derive_seed(seed, "weights"))
         policy: nn.Module = cls(env, **{k: v for k, v in kwargs.items() if k in accepted})
         return LSTMWrapper(env, policy) if config.recurrent == "lstm" else policy
+
+
+def choose_threads(policy: nn.Module, env: Any, minibatch_size: int) -> int:
+    """Return how many CPU threads torch should use for gradient steps of this size.
+
+    Threads of a small policy mostly wait for each other, which on a busy machine costs far more
+    than it ever gains. The rule counts operations and takes no time, so that a run repeats.
+    """
+    space = env.single_observation_space
+    row = torch.zeros((1, *space.shape), dtype=torch_dtype(space.dtype))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        policy(row)
+    work = counter.get_total_flops() * minibatch_size
+    return puffer.vector.usable_cores() if work > SMALL_MINIBATCH_FLOPS else 1
 
 
 def for_evaluation(spec: EnvSpec, config: Config, episodes: int, render_mode: str | None) -> Config:
