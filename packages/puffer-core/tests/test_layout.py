@@ -151,6 +151,28 @@ def test_arrays_need_not_be_contiguous(order: str) -> None:
         assert np.array_equal(layout.unpack(packed)["x"], wanted)
 
 
+def test_large_arrays_are_written_in_place_too() -> None:
+    inner = spaces.Dict(
+        {"n": spaces.Discrete(9), "image": spaces.Box(0, 255, (200, 200), np.uint8)}
+    )
+    space = spaces.Dict(
+        {"a": spaces.Box(0, 1, (3,)), "b": inner, "c": spaces.Box(0, 9, (), np.uint8)}
+    )
+    layout = Layout.of(space)
+    row = layout.new_row()
+    row[...] = 255
+    write = layout.bind(row)
+    sample = space.sample()
+    assert write(sample).tobytes() == layout.row_maker()(sample).tobytes()
+    sample["b"]["image"] = sample["b"]["image"].T
+    assert write(sample).tobytes() == layout.row_maker()(sample).tobytes()
+    sample["b"]["image"] = np.zeros((200, 199), np.uint8)
+    with pytest.raises(SpaceError, match=r"observation\['b'\]\['image'\]: expected shape"):
+        write(sample)
+    with pytest.raises(SpaceError, match=r"observation\['b'\]: expected the keys"):
+        write({**sample, "b": {}})
+
+
 def test_rows_do_not_alias_the_sample() -> None:
     space = spaces.Box(0, 1, (3,))
     sample = np.zeros(3, np.float32)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import unittest.mock
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from puffer.core import _fields
 from puffer.core.actions import ActionLayout
 from puffer.core.errors import SpaceError
 from puffer.core.layout import Layout
@@ -200,6 +203,12 @@ def compare_tensors(tensors: Any, expected: np.ndarray) -> None:
         compare_tensors(tensors[name], expected[name])
 
 
+def bind_large(layout: Layout, row: np.ndarray) -> Callable[[Any], np.ndarray]:
+    """Bind `row` as if every array were a large one."""
+    with unittest.mock.patch.object(_fields, "_LARGE", 1):
+        return layout.bind(row)
+
+
 @long_run
 @given(space=observation_spaces, seed=st.integers(0, 2**31 - 1))
 def test_observations_survive_packing(space: spaces.Space[Any], seed: int) -> None:
@@ -211,6 +220,7 @@ def test_observations_survive_packing(space: spaces.Space[Any], seed: int) -> No
     rng = np.random.default_rng(seed)
     rows = np.stack([layout.new_row()] * 4)
     rows.view(np.uint8)[...] = 0x5A if rows.dtype != np.bool_ else 1
+    big = rows.copy()
     make = layout.row_maker()
     for i in range(4):
         original = sample(space, rng)
@@ -220,6 +230,7 @@ def test_observations_survive_packing(space: spaces.Space[Any], seed: int) -> No
         unpacked = layout.unpack(row)
         assert same(unpacked, original)
         assert make(original).tobytes() == row.tobytes()
+        assert bind_large(layout, big[i, ...])(original).tobytes() == row.tobytes()
         layout.check(unpacked)
     agrees_with_torch(layout, rows.reshape(2, 2, *rows.shape[1:]))
 

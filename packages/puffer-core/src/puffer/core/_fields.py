@@ -7,6 +7,7 @@ that costs a third of assigning them one by one to NumPy arrays.
 
 from __future__ import annotations
 
+import copy
 import operator
 import struct
 from collections.abc import Callable, Mapping
@@ -21,6 +22,8 @@ from puffer.core.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, 
 Memory = Any  # anything C-contiguous with the buffer protocol: bytes, an array
 Bounds = tuple[np.ndarray, np.ndarray]
 Build = Callable[[Space[Any], str], "Field"]
+Writer = Callable[[Any], None]
+_LARGE = 32768  # bytes from which on copying an array twice costs more than another call
 
 
 class Field:
@@ -31,12 +34,14 @@ class Field:
         dtype: the NumPy type of one element: plain for arrays and scalars, else a structure.
         shape: how many elements a sample has; () for anything but arrays.
         base: the dtype that all leaves share, or None.
+        largest: the bytes of the largest array that lies at a fixed place below.
     """
 
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...] = ()
     base: np.dtype[Any] | None
+    largest: int = 0
 
     @property
     def size(self) -> int:
@@ -65,6 +70,17 @@ class Field:
         """Append the memory of `sample` to `parts`."""
         parts.append(self.memory(sample))
 
+    def bind(self, view: np.ndarray) -> Writer:
+        """Return the fastest function that writes a sample into `view`, again and again."""
+        append, target = self.append, view.reshape(-1).view(np.uint8).data
+
+        def write(sample: Any) -> None:
+            parts: list[Memory] = []
+            append(sample, parts)
+            target[:] = join(parts)
+
+        return write
+
     def write_batch(self, rows: np.ndarray, batch: Any) -> None:
         """Write as many samples as `rows` has, batched as Gymnasium batches them."""
         for i, sample in enumerate(batch):
@@ -90,6 +106,7 @@ class ArrayField(Field):
         self.shape = space.shape
         self.dtype = self.base = np.dtype(space.dtype.type)
         self.strict = strict
+        self.largest = self.size
         if isinstance(space, Box):
             low, high = space.low, space.high
         elif isinstance(space, MultiDiscrete):
@@ -117,6 +134,14 @@ class ArrayField(Field):
         if type(sample) is ndarray and sample.dtype is self.dtype and sample.shape == self.shape:
             return sample
         return self.convert(sample)
+
+    def bind(self, view: np.ndarray) -> Writer:
+        memory, target = self.memory, view.reshape(self.shape)
+
+        def write(sample: Any) -> None:
+            target[...] = memory(sample)
+
+        return write
 
     def convert(self, sample: Any) -> np.ndarray:
         """Return `sample` as an array of this field's shape and dtype.
@@ -210,8 +235,10 @@ class StructField(Field):
             align=True,
         )
         self.base = common_dtype([field.base for field in self.fields if field.size])
-        offsets = [self.dtype.fields[name][1] for name in self.names] if self.dtype.fields else []
-        ends = [*offsets[1:], self.dtype.itemsize][: len(offsets)]
+        self.largest = max((field.largest for field in self.fields), default=0)
+        fields: Mapping[str, Any] = self.dtype.fields or {}
+        self._count = len(self.keys)
+        self._offsets = [*(fields[name][1] for name in self.names), self.dtype.itemsize]
         self._plan = [
             (
                 key,
@@ -220,7 +247,9 @@ class StructField(Field):
                 field.append,
                 b"\0" * (end - offset - field.size),
             )
-            for key, field, offset, end in zip(self.keys, self.fields, offsets, ends, strict=True)
+            for key, field, offset, end in zip(
+                self.keys, self.fields, self._offsets, self._offsets[1:], strict=False
+            )
         ]
 
     def bounds(self) -> Bounds:
@@ -248,7 +277,7 @@ class StructField(Field):
         return join(parts)
 
     def append(self, sample: Any, parts: list[Memory]) -> None:
-        if len(sample) != len(self._plan):
+        if len(sample) != self._count:
             raise ValueError("wrong number of members")
         append = parts.append
         for key, dtype, shape, append_member, padding in self._plan:
@@ -260,6 +289,38 @@ class StructField(Field):
                 append_member(member, parts)
             if padding:
                 append(padding)
+
+    def bind(self, view: np.ndarray) -> Writer:
+        if self.largest < _LARGE:
+            return super().bind(view)
+        view.view(np.uint8)[...] = 0  # what lies between the fields is never written again
+        writers: list[Writer] = []
+        begin = 0
+        for i, (key, name, field) in enumerate(
+            zip(self.keys, self.names, self.fields, strict=True)
+        ):
+            if field.largest >= _LARGE:
+                writers += self._bind_run(view, begin, i)
+                writers.append(_bind_member(key, field.bind(view[name])))
+                begin = i + 1
+        writers += self._bind_run(view, begin, self._count)
+
+        def write(sample: Any) -> None:
+            if len(sample) != self._count:
+                raise ValueError("wrong number of members")
+            for write_part in writers:
+                write_part(sample)
+
+        return write
+
+    def _bind_run(self, view: np.ndarray, begin: int, end: int) -> list[Writer]:
+        """Return what writes the members `begin` to `end`, which lie side by side, in one go."""
+        if begin == end:
+            return []
+        run = copy.copy(self)
+        run._plan = self._plan[begin:end]
+        memory = view.view(np.uint8)[self._offsets[begin] : self._offsets[end]]
+        return [Field.bind(run, memory)]
 
     def write_batch(self, rows: np.ndarray, batch: Any) -> None:
         for key, name, field in zip(self.keys, self.names, self.fields, strict=True):
@@ -276,6 +337,13 @@ def join(parts: list[Memory]) -> bytes:
         return b"".join(parts)
     except TypeError:  # an array that is not contiguous
         return b"".join([p.tobytes() if isinstance(p, np.ndarray) else p for p in parts])
+
+
+def _bind_member(key: Any, write: Writer) -> Writer:
+    def write_member(sample: Any) -> None:
+        write(sample[key])
+
+    return write_member
 
 
 def _write_array(name: str, rows: np.ndarray, batch: Any) -> None:

@@ -125,32 +125,17 @@ class Layout:
         It checks as that of `row_maker` does. `row` is C-contiguous, with the shape and dtype of
         `space`.
         """
-        field, explain = self._field, self._explain
-        if isinstance(field, ArrayField):
-            memory = field.memory
+        write, explain = self._field.bind(self._view(row)), self._explain
 
-            def assign(sample: Any) -> np.ndarray:
-                try:
-                    row[...] = memory(sample)
-                except Exception:
-                    explain(sample)
-                    raise
-                return row
-
-            return assign
-        append, target = field.append, row.reshape(-1).view(np.uint8).data
-
-        def write(sample: Any) -> np.ndarray:
-            parts: list[Memory] = []
+        def write_row(sample: Any) -> np.ndarray:
             try:
-                append(sample, parts)
-                target[:] = join(parts)
+                write(sample)
             except Exception:
                 explain(sample)
                 raise
             return row
 
-        return write
+        return write_row
 
     def check(self, sample: Any) -> None:
         """Raise `SpaceError`, which names the leaf, if `sample` is not in the original space."""
@@ -174,10 +159,11 @@ class Layout:
 
     def unpack(self, row: np.ndarray) -> Any:
         """Return a new sample of the original space, equal to the one that was packed."""
-        row = np.asarray(row, order="C")
-        if isinstance(self._field, ArrayField):
-            return self._field.read(row[np.newaxis])
-        return self._field.read(row.view(self.dtype))
+        return self._field.read(self._view(np.asarray(row, order="C")))
+
+    def _view(self, row: np.ndarray) -> np.ndarray:
+        """Return `row` as the field's dtype, with a first dimension of 1."""
+        return row[np.newaxis] if self.is_array else row.view(self.dtype)
 
     def _explain(self, sample: Any) -> None:
         """Raise a `SpaceError` that names the leaf, if writing `sample` failed because of one."""
