@@ -244,6 +244,7 @@ FOUND_ALWAYS = [
     ("text", 3, r"observation\['text'\]: expected a str, got 3"),
     ("text", "abab", r"observation\['text'\]: expected 1 to 3 characters, got 4"),
     ("either", 1, r"observation\['either'\]: expected a tuple \(index, value\), got 1"),
+    ("either", (-1, 0), r"observation\['either'\]: expected an index from 0 to 1, got -1"),
     ("either", (2, 0), r"observation\['either'\]: expected an index from 0 to 1, got 2"),
     (
         "many",

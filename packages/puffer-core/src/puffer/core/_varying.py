@@ -113,6 +113,8 @@ class OneOfField(Field):
 
     def memory(self, sample: Any) -> bytes:
         index, value = sample
+        if index < 0:
+            raise ValueError("a negative index")
         memory = join([_pack_count(index), self.fields[index].memory(value)])
         return memory.ljust(self.dtype.itemsize, b"\0")
 
