@@ -33,7 +33,7 @@ PACKAGES = {
     "vector": "",
     "ocean": "render",
     "envs": "classic-control",
-    "train": "",
+    "train": "video",
 }
 PIP = ("-m", "pip", "--no-input", "--disable-pip-version-check")
 # Without --no-compile half of the time would go into byte code of torch that nobody imports.

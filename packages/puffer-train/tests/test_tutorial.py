@@ -1,4 +1,4 @@
-"""The tutorial's way through the library: vectorize Breakout, count steps honestly, wrap a policy."""
+"""The tutorial's way through the library: vectorize Breakout, count steps, wrap a policy."""
 
 from __future__ import annotations
 

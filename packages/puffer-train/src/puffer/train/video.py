@@ -89,7 +89,8 @@ class _Mp4Writer:
 
     def add(self, frame: np.ndarray) -> None:
         height, width = (n - n % 2 for n in frame.shape[:2])  # the format needs even sides
-        self._stream.height, self._stream.width = height, width
+        if not self._stream.codec_context.is_open:
+            self._stream.height, self._stream.width = height, width
         picture = self._frame.from_ndarray(np.ascontiguousarray(frame[:height, :width]), "rgb24")
         self._container.mux(self._stream.encode(picture))
 
