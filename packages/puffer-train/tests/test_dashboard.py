@@ -64,6 +64,8 @@ def test_auto_is_plain_without_a_terminal(monkeypatch):
 def test_numbers_as_people_read_them():
     assert [count(x) for x in (5, 1234, 5e6, 2.5e9)] == ["5", "1.23k", "5M", "2.5B"]
     assert [duration(x) for x in (5, 65, 3725, float("inf"))] == ["0:05", "1:05", "1:02:05", "-"]
-    assert [number(x) for x in (0.123456, float("nan"))] == ["0.1235", "-"]
+    assert [number(x) for x in (0.123456, 0, -1.2e-6, 123456, float("nan"))] == [
+        "0.1235", "0", "-1.2e-06", "1.2e+05", "-",
+    ]  # fmt: skip
     assert sparkline([3.0], 10) == "▁"
     assert len(sparkline(list(range(1000)), 60)) == 60

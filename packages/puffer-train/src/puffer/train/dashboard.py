@@ -268,8 +268,10 @@ def count(value: float) -> str:
 
 
 def number(value: float) -> str:
-    """Return a measured number with four significant digits; a dash for NaN."""
-    return "-" if not math.isfinite(value) else f"{value:.4g}"
+    """Return a measured number in at most eight characters; a dash for NaN."""
+    if not math.isfinite(value):
+        return "-"
+    return f"{value:.4g}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.1e}"
 
 
 def duration(seconds: float) -> str:
