@@ -106,6 +106,10 @@ def wrong_inputs():
         ["--env", "test/match", "--mode", "eval", "--video", "no/film.gif"],
         "its folder does not exist",
     )
+    yield (
+        ["--env", "test/match", "--mode", "eval", "--episodes", "-1"],
+        "--episodes -1: expected a number >= 0",
+    )
     yield [*QUICK, "--train.data-dir", "/proc/nothing"], "cannot create a folder in it"
 
 

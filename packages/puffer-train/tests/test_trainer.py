@@ -195,12 +195,25 @@ def test_seeds_share_no_streams():
     assert min(abs(a - b) for a in list(seeds)[:50] for b in list(seeds)[50:]) > 10_000
 
 
+def test_mixed_batches_are_refused(make_match):
+    vec = {"num_envs": 4, "num_workers": 4, "batch_size": 2, "zero_copy": False, "overwork": True}
+    with pytest.raises(UsageError, match=r"zero_copy=False mixes them: use zero_copy=True"):
+        make_trainer(make_match("multiprocessing", vec, num_envs=2))
+
+
 @pytest.mark.parametrize(
-    ("name", "sentence"),
-    [("warp", "'warp' is no device: expected auto, cpu"), ("cuda", "no CUDA device")],
+    ("name", "cuda", "sentence"),
+    [
+        ("warp", False, "'warp' is no device: expected auto, cpu"),
+        ("cuda", False, "no CUDA device that torch can use: use --train.device cpu"),
+        ("cuda:7", True, "'cuda:7', but there are 2 CUDA devices: use cuda:0"),
+        ("mps", False, "there is no MPS here: use --train.device cpu"),
+    ],
 )
-def test_devices_that_are_not_there(name, sentence, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+def test_devices_that_are_not_there(name, cuda, sentence, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(UsageError, match=sentence):
         pick_device(name)
 
