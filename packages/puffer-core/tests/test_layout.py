@@ -66,6 +66,14 @@ def test_an_empty_member_does_not_disturb_the_others() -> None:
     assert layout.unpack(layout.new_row())["none"] == {}
 
 
+def test_a_leaf_without_elements_aligns_the_others() -> None:
+    space = spaces.Tuple((spaces.Box(0, 1, (), np.bool_), spaces.Box(0, 1, (2, 0), np.int16)))
+    layout = Layout.of(space)
+    assert layout.space == spaces.Box(0, 255, (2,), np.uint8)
+    sample = np.array(True), np.zeros((2, 0), np.int16)
+    assert layout.unpack(layout.row_maker()(sample))[0] == np.True_
+
+
 def test_text_is_its_length_and_code_points() -> None:
     layout = Layout.of(spaces.Text(4, charset="abé"))
     assert layout.space.dtype == np.int32
@@ -85,7 +93,9 @@ def test_one_of_is_an_index_and_a_union() -> None:
     layout.pack((1, 4), row)
     assert row.tolist() == [1, 4, 0]
     assert layout.unpack(row) == (1, 4)
-    nothing = Layout.of(spaces.OneOf((spaces.Box(1, 1, (0,)), spaces.Discrete(1, start=1))))
+    nothing = Layout.of(
+        spaces.OneOf((spaces.Box(1, 1, (0,), np.int64), spaces.Discrete(1, start=1)))
+    )
     assert nothing.space == spaces.Box(0, 1, (2,), np.int64)
     union = Layout.of(spaces.OneOf((spaces.Discrete(2), spaces.Box(0, 1, (5,)))))
     assert union.dtype["value"].itemsize == 24

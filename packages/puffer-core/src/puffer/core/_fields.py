@@ -33,15 +33,20 @@ class Field:
         name: how errors call it, `observation['inventory'][2]` say.
         dtype: the NumPy type of one element: plain for arrays and scalars, else a structure.
         shape: how many elements a sample has; () for anything but arrays.
-        base: the dtype that all leaves share, or None.
+        bases: the dtypes of all leaves, those without elements included: they align the others.
         largest: the bytes of the largest array that lies at a fixed place below.
     """
 
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...] = ()
-    base: np.dtype[Any] | None
+    bases: frozenset[np.dtype[Any]]
     largest: int = 0
+
+    @property
+    def base(self) -> np.dtype[Any] | None:
+        """The dtype that all leaves share, or None."""
+        return next(iter(self.bases)) if len(self.bases) == 1 else None
 
     @property
     def size(self) -> int:
@@ -104,7 +109,8 @@ class ArrayField(Field):
     ) -> None:
         self.name = name
         self.shape = space.shape
-        self.dtype = self.base = np.dtype(space.dtype.type)
+        self.dtype = np.dtype(space.dtype.type)
+        self.bases = frozenset([self.dtype])
         self.strict = strict
         self.largest = self.size
         if isinstance(space, Box):
@@ -186,7 +192,8 @@ class ScalarField(Field):
 
     def __init__(self, space: Discrete, name: str, *, strict: bool = True) -> None:
         self.name = name
-        self.dtype = self.base = np.dtype(space.dtype.type)
+        self.dtype = np.dtype(space.dtype.type)
+        self.bases = frozenset([self.dtype])
         self.low = int(space.start)
         self.high = int(space.start) + int(space.n) - 1
         pack = struct.Struct(self.dtype.char).pack  # refuses what is no integer, or too large
@@ -234,7 +241,7 @@ class StructField(Field):
             [(n, f.dtype, f.shape) for n, f in zip(self.names, self.fields, strict=True)],
             align=True,
         )
-        self.base = common_dtype([field.base for field in self.fields if field.size])
+        self.bases = frozenset().union(*(field.bases for field in self.fields))
         self.largest = max((field.largest for field in self.fields), default=0)
         fields: Mapping[str, Any] = self.dtype.fields or {}
         self._count = len(self.keys)
@@ -253,7 +260,10 @@ class StructField(Field):
         ]
 
     def bounds(self) -> Bounds:
-        lows, highs = zip(*(field.bounds() for field in self.fields if field.size), strict=True)
+        nothing = np.zeros(0, np.bool_)  # the one dtype that changes no other
+        lows, highs = zip(
+            (nothing, nothing), *(field.bounds() for field in self.fields), strict=True
+        )
         return np.concatenate(lows), np.concatenate(highs)
 
     def check(self, sample: Any) -> None:
@@ -350,12 +360,6 @@ def _write_array(name: str, rows: np.ndarray, batch: Any) -> None:
     if np.shape(batch) != rows.shape:
         raise SpaceError(f"{name}: expected shape {rows.shape}, got {np.shape(batch)}")
     rows[...] = batch
-
-
-def common_dtype(bases: list[np.dtype[Any] | None]) -> np.dtype[Any] | None:
-    """Return the one dtype that all of `bases` are, else None."""
-    first = bases[0] if bases else None
-    return first if all(base == first for base in bases) else None
 
 
 def field_names(keys: list[Any]) -> list[str]:

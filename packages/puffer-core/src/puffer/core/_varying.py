@@ -13,32 +13,33 @@ import numpy as np
 from gymnasium.spaces import GraphInstance
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
-from puffer.core._fields import Bounds, Build, Field, common_dtype, join
+from puffer.core._fields import Bounds, Build, Field, join
 from puffer.core.errors import SpaceError
 from puffer.core.spaces import Graph, OneOf, Sequence, Space, Text
 
 _COUNT = np.dtype(np.int64)
+_CODE = _LINK = np.dtype(np.int32)
 _pack_count = struct.Struct("q").pack
 
 
 class TextField(Field):
     """A Text: its length and its code points."""
 
-    base = np.dtype(np.int32)
+    bases = frozenset([_CODE])
 
     def __init__(self, space: Text, name: str) -> None:
         self.name = name
         self.space = space
         self.dtype = np.dtype(
-            [("length", self.base), ("codes", self.base, (space.max_length,))], align=True
+            [("length", _CODE), ("codes", _CODE, (space.max_length,))], align=True
         )
 
     def bounds(self) -> Bounds:
         longest = self.space.max_length
         highest = max(map(ord, self.space.character_set), default=0)
         return (
-            np.array([self.space.min_length, *[0] * longest], self.base),
-            np.array([longest, *[highest] * longest], self.base),
+            np.array([self.space.min_length, *[0] * longest], _CODE),
+            np.array([longest, *[highest] * longest], _CODE),
         )
 
     def check(self, sample: Any) -> None:
@@ -56,7 +57,7 @@ class TextField(Field):
             )
 
     def memory(self, sample: Any) -> bytes:
-        codes = np.zeros(1 + self.space.max_length, self.base)
+        codes = np.zeros(1 + self.space.max_length, _CODE)
         codes[0] = len(sample)
         codes[1 : 1 + len(sample)] = [ord(character) for character in sample]
         return codes.tobytes()
@@ -85,15 +86,14 @@ class OneOfField(Field):
             align=True,
         )
         self.dtype = np.dtype([("index", _COUNT), ("value", union)], align=True)
-        self.base = common_dtype([_COUNT, *(field.base for field in self.fields if field.size)])
+        self.bases = frozenset([_COUNT]).union(*(field.bases for field in self.fields))
 
     def bounds(self) -> Bounds:
         length = self.dtype.itemsize // _COUNT.itemsize - 1
-        nothing = np.zeros(0), np.zeros(0)
         # Zeros lie behind an alternative that is shorter than the longest.
         padded = [
-            [np.pad(bound, (0, length - bound.size)) for bound in bounds]
-            for bounds in (field.bounds() if field.size else nothing for field in self.fields)
+            [np.pad(bound, (0, length - bound.size)) for bound in field.bounds()]
+            for field in self.fields
         ]
         lows, highs = zip(*padded, strict=True)
         return (
@@ -135,7 +135,7 @@ class SequenceField(Field):
             [("length", _COUNT), ("items", self.item.dtype, (max_length, *self.item.shape))],
             align=True,
         )
-        self.base = common_dtype([_COUNT, self.item.base])
+        self.bases = self.item.bases | {_COUNT}
 
     def bounds(self) -> Bounds:
         low, high = _repeated_bounds(self.item, self.max_length)
@@ -179,11 +179,12 @@ class GraphField(Field):
             self.edge_batch = batch_space(space.edge_space, 1)
             parts += [
                 ("edges", self.edge.dtype, (max_length, *self.edge.shape)),
-                ("edge_links", np.int32, (max_length, 2)),
+                ("edge_links", _LINK, (max_length, 2)),
             ]
         self.dtype = np.dtype(parts, align=True)
-        # With edges the links are int32 and the counts int64: no common dtype.
-        self.base = common_dtype([_COUNT, self.node.base]) if self.edge is None else None
+        self.bases = self.node.bases | {_COUNT}
+        if self.edge is not None:
+            self.bases |= self.edge.bases | {_LINK}
 
     def bounds(self) -> Bounds:
         low, high = _repeated_bounds(self.node, self.max_length)
