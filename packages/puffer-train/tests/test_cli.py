@@ -98,6 +98,7 @@ def wrong_inputs():
     yield ["--env", "test/match", "--config", "gone.toml"], "gone.toml: cannot be read"
     yield [*QUICK, "--policy", "nowhere:Net"], "policy.name='nowhere:Net'"
     yield [*QUICK, "--eval-model-path", "latest"], "is for --mode eval"
+    yield [*QUICK, "--render", "ansi"], "--render ansi: is for --mode eval"
     yield (
         ["--env", "test/match", "--mode", "eval", "--video", "film.avi"],
         "expected a name that ends in .gif or .mp4",

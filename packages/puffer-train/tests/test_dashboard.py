@@ -39,7 +39,7 @@ def test_the_dashboard_fits_and_shows_everything(width):
 
 
 def test_plain_lines(capsys):
-    ui = PlainUI("x", 1_000_000)
+    ui = PlainUI(1_000_000)
     ui.update(250_000, METRICS)
     line = capsys.readouterr().out
     assert line.startswith(" 25%  250k steps  4.17k/s  return 123.4  length 900  entropy 0.78")

@@ -66,7 +66,11 @@ def _run(argv: list[str]) -> int:
         return 0
     if run.mode == "eval":
         return _evaluate(spec, config, run, checkpoint)
-    for option, value in (("--eval-model-path", run.eval_model_path), ("--video", run.video)):
+    for option, value in (
+        ("--eval-model-path", run.eval_model_path),
+        ("--video", run.video),
+        ("--render", run.render if run.render != "none" else ""),
+    ):
         if value:
             raise UsageError(f"{option} {value}: is for --mode eval; this is --mode train")
     return _train(spec, config, run)

@@ -38,7 +38,7 @@ def make_ui(kind: Kind, environment: str, total_steps: int) -> UI:
     if kind == "rich":
         return RichUI(environment, total_steps)
     if kind == "plain":
-        return PlainUI(environment, total_steps)
+        return PlainUI(total_steps)
     return JsonUI() if kind == "json" else NoUI()
 
 
@@ -81,8 +81,8 @@ class JsonUI(NoUI):
 class PlainUI(NoUI):
     """Prints a line every few seconds."""
 
-    def __init__(self, environment: str, total_steps: int) -> None:
-        self._environment, self._total = environment, total_steps
+    def __init__(self, total_steps: int) -> None:
+        self._total = total_steps
         self._pace = _Pace(2.0)
         self._window = _Window()
 

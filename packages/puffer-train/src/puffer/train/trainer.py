@@ -24,7 +24,10 @@ from puffer.train.storage import Segments
 
 
 class TrainingDiverged(PufferError, ArithmeticError):
-    """Rewards, values or the loss are no longer finite; the weights before the update are kept."""
+    """Rewards, values or the loss are no longer finite; checkpoints saved before are untouched.
+
+    Rewards and values are checked before the update, so that they never reach the weights.
+    """
 
 
 class Trainer:
