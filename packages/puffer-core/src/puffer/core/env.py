@@ -40,6 +40,7 @@ class PufferEnv:
 
     can_fill_final_observations: ClassVar[bool] = False
     can_fill_action_masks: ClassVar[bool] = False
+    can_save_state: ClassVar[bool] = False  # `state` and `set_state` work
     validates_actions: ClassVar[bool] = False  # `step` itself refuses actions outside the space
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
 
@@ -103,6 +104,25 @@ class PufferEnv:
         `infos` is a list of dicts, empty on most steps.
         """
         raise NotImplementedError(f"{type(self).__name__} must define step(actions)")
+
+    def state(self) -> bytes:
+        """Return all that decides what comes next: the simulations and their random streams.
+
+        Raises:
+            UsageError: this environment cannot (`can_save_state` is False).
+        """
+        raise UsageError(f"{type(self).__name__} cannot save its state: begin with reset(seed)")
+
+    def set_state(self, state: bytes) -> None:
+        """Continue from what `state()` returned, of an env with the same options and size.
+
+        `observations`, `masks` and `action_masks` are written as they were; rewards and flags are
+        cleared. The same actions give the same results, bit by bit, as they gave after `state()`.
+
+        Raises:
+            UsageError: this environment cannot, or `state` was made by another one.
+        """
+        raise UsageError(f"{type(self).__name__} cannot restore a state: begin with reset(seed)")
 
     def render(self) -> Any:
         """Return what `render_mode` promises; None if the env draws nothing."""
