@@ -40,7 +40,8 @@ def test_train_then_eval(capsys, tmp_path):
     assert summary["steps"] >= 1000
     assert os.path.isfile(summary["checkpoint"])
     run = next((tmp_path / "experiments").iterdir())
-    assert sorted(p.name for p in run.iterdir()) == ["checkpoints", "config.toml", "metrics.jsonl"]
+    left = [".lock", "checkpoints", "config.toml", "metrics.jsonl", "run.json", "tensorboard"]
+    assert sorted(p.name for p in run.iterdir()) == left
     for path in ("latest", str(run), summary["checkpoint"]):
         argv = ["--env", "test/match", "--mode", "eval", "--eval-model-path", path, "--ui", "json"]
         assert cli.main(argv) == 0
@@ -96,7 +97,7 @@ def wrong_inputs():
         "no checkpoint of test/match",
     )
     yield ["--env", "test/match", "--config", "gone.toml"], "gone.toml: cannot be read"
-    yield [*QUICK, "--policy", "nowhere:Net"], "policy.name='nowhere:Net'"
+    yield [*QUICK, "--policy", "nowhere:Net"], "--policy nowhere:Net: No module named 'nowhere'"
     yield [*QUICK, "--eval-model-path", "latest"], "is for --mode eval"
     yield [*QUICK, "--render", "ansi"], "--render ansi: is for --mode eval"
     yield (
@@ -154,6 +155,8 @@ def test_signals_save_a_checkpoint(number, code, tmp_path):
     process = subprocess.Popen(
         [*command, "--train.device", "cpu", "--train.total-steps", "100000000", "--ui", "json"],
         cwd=tmp_path,
+        # A shell starts background jobs with SIGINT ignored, and whatever they start inherits it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,122 +1,178 @@
-"""Checkpoints: safetensors with a header, written whole or not at all, loaded without pickle."""
+"""Checkpoints: weights and training state as safetensors and JSON, loaded without pickle."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.torch
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from puffer.core.errors import UsageError
-
-FORMAT = "puffer-checkpoint-1"
-MODEL = "model.safetensors"
+from puffer.train.files import read_file, write_file
+from puffer.train.runs import (
+    FORMAT,
+    MAX_BYTES,
+    MODEL,
+    TENSORS,
+    Checkpoints,
+    read_checkpoint,
+    read_header,
+)
 
 
 def save_checkpoint(
-    run_dir: str | Path, steps: int, policy: nn.Module, header: Mapping[str, Any]
+    checkpoints: Checkpoints,
+    steps: int,
+    policy: nn.Module,
+    header: Mapping[str, Any],
+    state: Mapping[str, Any],
+    score: float | None = None,
 ) -> Path:
-    """Write `run_dir/checkpoints/<steps>/model.safetensors` and return its path.
-
-    The folder appears under its name only when it is complete and on the disk.
+    """Write `<steps>/` with the weights and the state, and return its folder.
 
     Args:
-        run_dir: the run's folder; created if absent.
+        checkpoints: of the run.
         steps: names the checkpoint.
         policy: its parameters and buffers are written.
         header: what evaluation needs to rebuild the policy; JSON values by name.
+        state: all else that continues the run; see `pack`.
+        score: of the policy, to find the best; None if unknown.
     """
-    folder = Path(run_dir) / "checkpoints"
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: t.detach().cpu().contiguous() for name, t in policy.state_dict().items()}
-    metadata = {"format": FORMAT, "steps": str(steps)}
-    metadata |= {key: json.dumps(value) for key, value in header.items()}
-    target = folder / f"{steps:012d}"
-    temporary = Path(tempfile.mkdtemp(prefix=".incomplete-", dir=folder))
-    try:
-        safetensors.torch.save_file(tensors, temporary / MODEL, metadata)
-        _flush(temporary / MODEL)
-        if target.exists():  # the same step of the same run: an update of itself
-            shutil.rmtree(target)
-        os.replace(temporary, target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    return target / MODEL
+    tensors: dict[str, Tensor] = {}
+    tree = pack(state, tensors)
+    files = {
+        MODEL: safetensors.torch.save(_weights(policy), _metadata(steps, header)),
+        TENSORS: safetensors.torch.save(tensors),
+    }
+    return checkpoints.write(steps, files, {"tree": tree}, score)
 
 
-def find_checkpoint(path: str, data_dir: str | Path, environment: str) -> Path:
-    """Return the checkpoint file that `path` means: a file, a folder, or `latest`.
-
-    A folder means the newest checkpoint in it; `latest` the newest one of `environment` in
-    `data_dir`.
+def load_checkpoint(path: Path, policy: nn.Module) -> dict[str, Any]:
+    """Load the weights of a checkpoint folder into `policy` and return the rest of the state.
 
     Raises:
-        UsageError: there is none.
+        UsageError: it is damaged, or does not fit the policy, which is then unchanged.
     """
-    if path == "latest":
-        files = [f for f in _newest_first(Path(data_dir)) if _environment(f) == environment]
-        if not files:
-            raise UsageError(
-                f"--eval-model-path latest: no checkpoint of {environment} in {data_dir}: "
-                f"train one with `puffer-train --env {environment}`"
-            )
-        return files[0]
-    given = Path(path)
-    if given.is_dir():
-        files = _newest_first(given)
-        if not files:
-            raise UsageError(f"--eval-model-path {path}: no {MODEL} in this folder")
-        return files[0]
-    if not given.is_file():
-        raise UsageError(
-            f"--eval-model-path {path}: no such file or folder: give a checkpoint, a run's folder "
-            "or latest"
-        )
-    return given
-
-
-def read_header(path: str | Path) -> dict[str, Any]:
-    """Return the header of a checkpoint.
-
-    Raises:
-        UsageError: the file is not one of our checkpoints.
-    """
+    record, files = read_checkpoint(path)
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-        if metadata.get("format") != FORMAT:
-            raise UsageError(
-                f"{path}: is a safetensors file of format {metadata.get('format')!r}, "
-                f"expected {FORMAT!r}: give a checkpoint that puffer-train saved"
-            )
-        skip = ("format",)
-        return {key: json.loads(value) for key, value in metadata.items() if key not in skip}
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        if isinstance(error, UsageError):
-            raise
+        tensors = safetensors.torch.load(files[TENSORS])
+        state = unpack(record["tree"], tensors)
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, IndexError) as error:
         raise UsageError(
-            f"{path}: is not a checkpoint ({error}): give a {MODEL} that puffer-train saved"
+            f"{path}: is not what puffer-train saves ({type(error).__name__}: {error}): use "
+            "another checkpoint"
         ) from error
+    if not isinstance(state, dict):
+        raise UsageError(f"{path}: holds no state: use another checkpoint")
+    _load(path / MODEL, files[MODEL], policy)
+    return state
 
 
 def load_weights(path: str | Path, policy: nn.Module) -> None:
-    """Load the weights of a checkpoint into a policy of the same shape.
+    """Load a weight file into a policy of the same shape.
 
     Raises:
         UsageError: names, shapes or the file do not fit; the policy is unchanged.
     """
     read_header(path)
+    _load(Path(path), read_file(Path(path), MAX_BYTES), policy)
+
+
+def export_weights(path: Path, policy: nn.Module, header: Mapping[str, Any], steps: int) -> int:
+    """Write the weights alone, in half precision, for `--baseline`; return the bytes.
+
+    Raises:
+        UsageError: a weight is too large for half precision, or the file cannot be written.
+    """
+    tensors = {}
+    for name, tensor in _weights(policy).items():
+        tensors[name] = tensor.half() if tensor.is_floating_point() else tensor
+        if not bool(torch.isfinite(tensors[name]).all()):
+            raise UsageError(f"{name} is not finite in half precision: this policy has diverged")
+    data = safetensors.torch.save(tensors, _metadata(steps, header))
     try:
-        tensors = safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, OSError) as error:
+        write_file(path, data)
+    except OSError as error:
+        raise UsageError(f"--export-path {path}: cannot be written ({error.strerror})") from error
+    return len(data)
+
+
+def pack(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """Return `value` as JSON, with its tensors, arrays and bytes moved to `tensors`.
+
+    Dicts (keyed by str or by int), lists, tuples, numbers, strings and None are the rest of what it
+    may consist of. A tuple comes back as a list.
+    """
+    if isinstance(value, Mapping):
+        items = [[key, pack(item, tensors)] for key, item in value.items()]
+        return {"dict": items}
+    if isinstance(value, list | tuple):
+        return [pack(item, tensors) for item in value]
+    if isinstance(value, Tensor | np.ndarray | bytes):
+        name = str(len(tensors))
+        kind = {Tensor: "tensor", bytes: "bytes"}.get(type(value), "array")
+        if isinstance(value, bytes):
+            value = np.frombuffer(value, np.uint8)
+        if isinstance(value, np.ndarray):
+            value = torch.from_numpy(value.copy())
+        tensors[name] = value.detach().cpu().contiguous().clone()
+        return {kind: name}
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"cannot save a {type(value).__name__}")
+
+
+def unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Return what `pack` was given, on the CPU."""
+    if isinstance(value, list):
+        return [unpack(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "dict":
+        return {key: unpack(item, tensors) for key, item in content}
+    tensor = tensors[content]
+    if kind == "tensor":
+        return tensor
+    return tensor.numpy() if kind == "array" else tensor.numpy().tobytes()
+
+
+def restore(target: Any, saved: Any, name: str) -> None:
+    """Copy a saved tensor or array into one of the same shape.
+
+    Raises:
+        UsageError: the shapes differ.
+    """
+    if tuple(target.shape) != tuple(saved.shape):
+        raise UsageError(
+            f"{name} has shape {tuple(saved.shape)} in the checkpoint and {tuple(target.shape)} in "
+            "this run: resume with the settings that it was trained with"
+        )
+    target[...] = saved
+
+
+def _weights(policy: nn.Module) -> dict[str, Tensor]:
+    # Copies, since safetensors refuses tensors that share memory, as tied weights do.
+    return {name: t.detach().cpu().clone().contiguous() for name, t in policy.state_dict().items()}
+
+
+def _metadata(steps: int, header: Mapping[str, Any]) -> dict[str, str]:
+    values = {key: json.dumps(value) for key, value in header.items()}
+    return {"format": FORMAT, "steps": str(steps), **values}
+
+
+def _load(path: Path, data: bytes, policy: nn.Module) -> None:
+    try:
+        tensors = safetensors.torch.load(data)
+    except (safetensors.SafetensorError, ValueError) as error:
         raise UsageError(f"{path}: is damaged ({error}): use another checkpoint") from error
     have = {name: tuple(t.shape) for name, t in policy.state_dict().items()}
     got = {name: tuple(t.shape) for name, t in tensors.items()}
@@ -127,21 +183,3 @@ def load_weights(path: str | Path, policy: nn.Module) -> None:
             f"{have.get(odd)} in the policy: use the settings that it was trained with"
         )
     policy.load_state_dict(tensors)
-
-
-def _newest_first(folder: Path) -> list[Path]:
-    files = [f for f in folder.rglob(MODEL) if not f.parent.name.startswith(".")]
-    return sorted(files, key=lambda f: (f.stat().st_mtime_ns, f.parent.name), reverse=True)
-
-
-def _environment(path: Path) -> str | None:
-    try:
-        environment: str | None = read_header(path).get("environment")
-    except UsageError:
-        return None
-    return environment
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from puffer.core import registry
 from puffer.core.errors import PufferError, UsageError, WorkerError
-from puffer.train.config import Config, Tables, resolve, to_toml
-from puffer.train.options import RunOptions, parse, peek
+from puffer.train.config import Config, Tables, TrainConfig, merge, resolve, to_toml
+from puffer.train.options import RunOptions, normalize, parse, peek
+from puffer.train.runs import MODEL, environment_of, find_checkpoints, read_header
+from puffer.train.user_code import current_folder_importable, find_env
 
 EXIT_FAILURE, EXIT_USAGE, EXIT_DIVERGED, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 3, 130, 143
 
@@ -24,25 +26,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     Codes: 2 wrong input, 3 training diverged, 1 any other failure, 130 and 143 after SIGINT and
     SIGTERM (a checkpoint is saved first).
     """
-    # torch takes seconds to import, so the modules that need it load where they are used. Its
-    # threads spin while they wait for each other: on a busy machine that costs a factor of twenty.
+    # torch's threads spin while they wait for each other: on a busy machine that costs a factor of
+    # twenty.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    argv = list(sys.argv[1:] if argv is None else argv)
+    argv = normalize(sys.argv[1:] if argv is None else argv)
     try:
-        with _terminate_as_exit():
+        with _terminate_as_exit(), current_folder_importable():
             return _run(argv)
     except (PufferError, ArithmeticError) as error:
         sys.stderr.write(f"puffer-train: {error}\n")
         if isinstance(error, ArithmeticError):
             return EXIT_DIVERGED
-        return EXIT_FAILURE if isinstance(error, WorkerError) else EXIT_USAGE
+        return EXIT_FAILURE if isinstance(error, WorkerError | OSError) else EXIT_USAGE
     except KeyboardInterrupt:
         sys.stderr.write("puffer-train: interrupted\n")
         return EXIT_INTERRUPTED
 
 
 def _run(argv: list[str]) -> int:
-    name = peek(argv, "--env")
+    name, run_dir, checkpoints = _find_run(argv)
     if not name:
         run, _, _ = parse(argv, None, Config(""))
         if run.list:
@@ -51,132 +53,122 @@ def _run(argv: list[str]) -> int:
             "no environment given: expected --env NAME, as in `puffer-train --env puffer_squared`; "
             "--list prints the names"
         )
-    spec = registry.find(name)
-    defaults, origins = resolve(spec, peek(argv, "--config") or None)
-    checkpoint: Any = None
-    if peek(argv, "--mode") == "eval" and peek(argv, "--eval-model-path"):
-        checkpoint, defaults = _use_checkpoint(argv, spec, defaults, origins)
+    spec = find_env(name)
+    files = [run_dir / "config.toml"] if run_dir is not None else []
+    files += [Path(file) for file in (peek(argv, "--config"),) if file]
+    defaults, origins = resolve(spec, *files)
+    weights: Path | None = None
+    header: dict[str, Any] = {}
+    mode = peek(argv, "--mode") or "train"
+    if mode in ("eval", "export"):
+        weights = _find_weights(argv, spec, defaults, mode)
+    if weights is not None:
+        header = read_header(weights)
+        defaults = _use_header(header, weights, spec, defaults, origins)
     run, config, given = parse(argv, spec, defaults)
+    for section, key in given:
+        origins[section][key] = "command line"
     if run.list:
         return _print_names()
     if run.print_config:
-        for section, key in given:
-            origins[section][key] = "command line"
         sys.stdout.write(to_toml(config.tables(), origins))
         return 0
+    _check_mode(run)
+    # torch takes seconds to import, so the modules that need it load where they are used.
+    from puffer.train import modes
+
     if run.mode == "eval":
-        return _evaluate(spec, config, run, checkpoint)
-    for option, value in (
-        ("--eval-model-path", run.eval_model_path),
-        ("--video", run.video),
-        ("--render", run.render if run.render != "none" else ""),
-    ):
-        if value:
-            raise UsageError(f"{option} {value}: is for --mode eval; this is --mode train")
-    return _train(spec, config, run)
+        return modes.play(spec, config, run, weights)
+    if run.mode == "export" and weights is not None:
+        return modes.export(spec, config, run, weights, header)
+    return modes.train(spec, config, run, to_toml(config.tables(), origins), argv, checkpoints)
 
 
-def _train(spec: registry.EnvSpec, config: Config, run: RunOptions) -> int:
-    import torch
-
-    from puffer.train.dashboard import make_ui
-    from puffer.train.launch import choose_threads, make_policy, make_vecenv, new_run_dir
-    from puffer.train.log import JsonLinesLogger
-    from puffer.train.trainer import Trainer, pick_device
-
-    pick_device(config.train.device)
-    with contextlib.closing(make_vecenv(spec, config)) as vecenv:
-        policy = make_policy(spec, config.policy, vecenv.driver_env, config.train.seed)
-        threads = choose_threads(policy, vecenv.driver_env, config.train.minibatch_size)
-        torch.set_num_threads(threads)
-        run_dir = new_run_dir(config.train.data_dir, spec.name)
-        (run_dir / "config.toml").write_text(to_toml(config.tables()), "utf-8")
-        logger = JsonLinesLogger(run_dir / "metrics.jsonl")
-        ui = make_ui(run.ui, spec.name, config.train.total_steps)
-        with contextlib.closing(logger), contextlib.closing(ui):
-            trainer = Trainer(config, vecenv, policy, logger)
-            saved = trainer.started
-            try:
-                while not trainer.done:
-                    metrics = trainer.train_update()
-                    ui.update(trainer.steps, metrics)
-                    now = trainer.started + metrics["seconds"]
-                    if now - saved >= config.train.checkpoint_seconds:
-                        saved = now
-                        trainer.save(run_dir)
-            except (KeyboardInterrupt, SystemExit, WorkerError):
-                if trainer.updates:
-                    ui.message(f"checkpoint: {trainer.save(run_dir)}")
-                raise
-            path = trainer.save(run_dir)
-            ui.finish({**trainer.summary(), "checkpoint": str(path)})
-    return 0
-
-
-def _evaluate(spec: registry.EnvSpec, config: Config, run: RunOptions, checkpoint: Any) -> int:
-    from puffer.train.checkpoint import load_weights
-    from puffer.train.dashboard import make_ui
-    from puffer.train.evaluation import evaluate
-    from puffer.train.launch import for_evaluation, make_policy, make_vecenv
-    from puffer.train.trainer import derive_seed, pick_device
-    from puffer.train.video import Screen
-
-    device = pick_device(config.train.device)
-    screen = Screen(run.render, run.video)
-    episodes = run.episodes or (1 if screen.render_mode else 100)
-    if episodes < 0:
-        raise UsageError(f"--episodes {episodes}: expected a number >= 0")
-    played = for_evaluation(spec, config, episodes, screen.render_mode)
-    ui = make_ui("plain" if run.ui in ("auto", "rich") else run.ui, spec.name, 0)
-    with contextlib.closing(make_vecenv(spec, played)) as vecenv, contextlib.closing(screen):
-        policy = make_policy(spec, config.policy, vecenv.driver_env, config.train.seed)
-        if checkpoint is None:
-            ui.message("no --eval-model-path: this policy is untrained")
-        else:
-            load_weights(checkpoint, policy)
-        summary = evaluate(
-            policy.to(device).eval(),
-            vecenv,
-            episodes,
-            seed=derive_seed(config.train.seed, "evaluation"),
-            greedy=run.greedy,
-            on_step=lambda _: screen.show(vecenv.driver_env),
-        )
-    if run.video:
-        ui.message(f"video: {run.video}")
-    ui.finish(
-        {
-            "environment": spec.name,
-            **summary,
-            "checkpoint": None if checkpoint is None else str(checkpoint),
-        }
-    )
-    return 0
-
-
-def _use_checkpoint(
-    argv: list[str], spec: registry.EnvSpec, defaults: Config, origins: Tables
-) -> tuple[Any, Config]:
-    """Return the checkpoint asked for, and the settings with those it was trained with."""
-    from puffer.train.checkpoint import find_checkpoint, read_header
-
-    data_dir = peek(argv, "--train.data-dir") or defaults.train.data_dir
-    path = find_checkpoint(peek(argv, "--eval-model-path"), data_dir, spec.name)
-    header = read_header(path)
-    if header.get("environment") != spec.name:
+def _find_run(argv: list[str]) -> tuple[str, Path | None, list[Path]]:
+    """Return the environment, and with `--resume` the folder of the run and its checkpoints."""
+    name, resume = peek(argv, "--env"), peek(argv, "--resume")
+    if not resume:
+        return name, None, []
+    data_dir = peek(argv, "--train.data-dir") or TrainConfig().data_dir
+    checkpoints = find_checkpoints(resume, data_dir, name or None, "--resume")
+    first = checkpoints[0]
+    if first.is_file():
+        first = first.parent
+        checkpoints = [first]
+    trained_on = environment_of(first / MODEL)
+    if name and trained_on and find_env(name).name != trained_on:
         raise UsageError(
-            f"{path}: was trained on {header.get('environment')}, not on {spec.name}: "
-            f"use --env {header.get('environment')}"
+            f"--resume {resume}: was trained on {trained_on}, not on {name}: use --env {trained_on}"
         )
-    env = {k: v for k, v in header.get("env", {}).items() if k in defaults.env}
-    policy = {k: v for k, v in header.get("policy", {}).items() if hasattr(defaults.policy, k)}
-    for section, table in (("env", env), ("policy", policy)):
-        origins[section] |= dict.fromkeys(table, str(path))
-    return path, dataclasses.replace(
-        defaults,
-        env={**defaults.env, **env},
-        policy=dataclasses.replace(defaults.policy, **policy),
-    )
+    run_dir = first.parent.parent
+    has_settings = (run_dir / "config.toml").is_file()
+    return name or trained_on or "", run_dir if has_settings else None, checkpoints
+
+
+def _find_weights(
+    argv: list[str], spec: registry.EnvSpec, defaults: Config, mode: str
+) -> Path | None:
+    """Return the weight file that eval and export use; None plays untrained."""
+    given, baseline = peek(argv, "--eval-model-path"), "--baseline" in argv
+    if baseline and given:
+        raise UsageError(f"--baseline and --eval-model-path {given} exclude each other: give one")
+    if baseline:
+        if spec.baseline is None:
+            raise UsageError(
+                f"--baseline: {spec.name} ships no trained agent: train one, and evaluate it with "
+                "--eval-model-path latest"
+            )
+        return Path(spec.baseline)
+    if not given and mode == "eval":
+        return None
+    data_dir = peek(argv, "--train.data-dir") or defaults.train.data_dir
+    found = find_checkpoints(given or "latest", data_dir, spec.name, "--eval-model-path")[0]
+    return found if found.is_file() else found / MODEL
+
+
+def _use_header(
+    header: dict[str, Any],
+    weights: Path,
+    spec: registry.EnvSpec,
+    defaults: Config,
+    origins: Tables,
+) -> Config:
+    """Return the settings with those that the weights were trained with."""
+    if header.get("environment", spec.name) != spec.name:
+        raise UsageError(
+            f"{weights}: was trained on {header['environment']}, not on {spec.name}: "
+            f"use --env {header['environment']}"
+        )
+    known = {s: t for s, t in defaults.tables().items() if s in ("policy", "env")}
+    tables: Tables = {}
+    for section in ("policy", "env"):
+        table = header.get(section, {})
+        if not isinstance(table, dict):
+            raise UsageError(f"{weights}: its {section} is no table: use another checkpoint")
+        tables[section] = {k: v for k, v in table.items() if k in known[section]}
+        origins[section] |= dict.fromkeys(tables[section], str(weights))
+    return merge(spec, defaults, tables, str(weights))
+
+
+def _check_mode(run: RunOptions) -> None:
+    """Refuse options that the mode has no use for, which would be ignored."""
+    if run.mode == "sweep-carbs":
+        raise UsageError(
+            "--mode sweep-carbs: sweeps are not built yet: train with other settings by hand, as "
+            "in --train.learning-rate 0.001"
+        )
+    for option, value, mode in (
+        ("--resume", run.resume, "train"),
+        ("--track", run.track, "train"),
+        ("--render", run.render if run.render != "none" else "", "eval"),
+        ("--video", run.video, "eval"),
+        ("--export-path", run.export_path, "export"),
+        ("--baseline", run.baseline, "eval"),
+        ("--eval-model-path", run.eval_model_path if run.mode == "train" else "", "eval"),
+    ):
+        if value and run.mode != mode:
+            word = "" if value is True else f" {value}"
+            raise UsageError(f"{option}{word}: is for --mode {mode}; this is --mode {run.mode}")
 
 
 def _print_names() -> int:

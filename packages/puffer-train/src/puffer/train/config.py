@@ -6,6 +6,7 @@ Precedence: defaults < the environment's TOML < `--config FILE` < flags.
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 import types
 import typing
@@ -65,12 +66,15 @@ class TrainConfig:
     """Clip rewards to plus and minus this; none keeps them."""
     checkpoint_seconds: float = 300.0
     """Save a checkpoint about this often, and always at the end."""
+    keep_checkpoints: int = 3
+    """How many of the newest checkpoints stay, beside the one with the best score."""
     data_dir: str = "experiments"
     """Folder that receives a folder per run."""
 
     def __post_init__(self) -> None:
         positive = ("total_steps", "horizon", "epochs", "minibatch_size", "learning_rate")
-        for key in (*positive, "adam_eps", "clip_coef", "max_grad_norm", "checkpoint_seconds"):
+        saving = ("checkpoint_seconds", "keep_checkpoints")
+        for key in (*positive, "adam_eps", "clip_coef", "max_grad_norm", *saving):
             _require(self, key, "a number > 0", lambda x: x > 0)
         for key in ("vf_clip_coef", "target_kl", "reward_clip"):
             _require(self, key, "none or a number > 0", lambda x: x is None or x > 0)
@@ -138,10 +142,11 @@ SECTIONS = {"train": TrainConfig, "vec": VecConfig, "policy": PolicyConfig}
 Tables = dict[str, dict[str, Any]]
 
 
-def resolve(spec: EnvSpec, config_file: str | Path | None = None) -> tuple[Config, Tables]:
+def resolve(spec: EnvSpec, *config_files: str | Path) -> tuple[Config, Tables]:
     """Return the settings of an environment before any flag, and the origin of each value.
 
-    Origins are tables of the same shape that hold `default`, `NAME.toml` or the file's path.
+    Later files override earlier ones. Origins are tables of the same shape that hold `default`,
+    `NAME's settings`, the file's path, or what `to_toml` noted in the file.
 
     Raises:
         UsageError: the file cannot be read, or holds an unknown key or a value of a wrong type.
@@ -155,8 +160,8 @@ def resolve(spec: EnvSpec, config_file: str | Path | None = None) -> tuple[Confi
         values["env"][option.name] = option.default
         origins["env"][option.name] = "default"
     sources: list[tuple[str, Mapping[str, Any]]] = [(f"{spec.name}'s settings", spec.settings)]
-    if config_file is not None:
-        sources.append((str(config_file), _read_toml(config_file)))
+    sources += [(str(file), _read_toml(file)) for file in config_files]
+    notes = {str(file): _read_origins(file) for file in config_files}
     for origin, tables in sources:
         for section, table in tables.items():
             if section not in values or not isinstance(table, Mapping):
@@ -166,9 +171,25 @@ def resolve(spec: EnvSpec, config_file: str | Path | None = None) -> tuple[Confi
             for key, value in table.items():
                 kind = _expected_type(spec, section, key, origin)
                 values[section][key] = _convert(value, kind, f"{origin}: {section}.{key}")
-                origins[section][key] = origin
+                origins[section][key] = notes.get(origin, {}).get((section, key), origin)
     sections = {name: cls(**values[name]) for name, cls in SECTIONS.items()}
     return Config(spec.name, **sections, env=values["env"]), origins
+
+
+def merge(spec: EnvSpec, config: Config, tables: Tables, origin: str) -> Config:
+    """Return `config` with the values of `tables`; keys that this version has not are left out.
+
+    Raises:
+        UsageError: a value of a wrong type; `origin` says where it is from.
+    """
+    values: Tables = {name: {} for name in (*SECTIONS, "env")}
+    for section, table in tables.items():
+        for key, value in table.items():
+            if key in _known_types(spec, section):
+                kind = _expected_type(spec, section, key, origin)
+                values[section][key] = _convert(value, kind, f"{origin}: {section}.{key}")
+    sections = {s: dataclasses.replace(getattr(config, s), **values[s]) for s in SECTIONS}
+    return Config(config.env_name, **sections, env={**config.env, **values["env"]})
 
 
 def to_toml(tables: Tables, origins: Tables | None = None) -> str:
@@ -193,6 +214,17 @@ def _read_toml(path: str | Path) -> dict[str, Any]:
         raise UsageError(f"--config {path}: is not a TOML file ({error})") from error
 
 
+def _read_origins(path: str | Path) -> dict[tuple[str, str], str]:
+    """Return what `to_toml` noted behind the values of a file: (section, key) -> origin."""
+    section, origins = "", {}
+    for line in Path(path).read_text("utf-8").splitlines():
+        if found := re.fullmatch(r"\[(\w+)\]", line):
+            section = found[1]
+        elif found := re.fullmatch(r"(\w+) = .*?\s# ([^#]+)", line):
+            origins[section, found[1]] = found[2]
+    return origins
+
+
 def _toml_value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
@@ -202,13 +234,16 @@ def _toml_value(value: Any) -> str:
 
 
 def _expected_type(spec: EnvSpec, section: str, key: str, origin: str) -> Any:
-    if section == "env":
-        known: dict[str, Any] = {o.name: type(o.default) for o in spec.options}
-    else:
-        known = typing.get_type_hints(SECTIONS[section])
+    known = _known_types(spec, section)
     if key not in known:
         raise UsageError(f"{origin}: unknown key {section}.{key}: {near(key, known)}")
     return known[key]
+
+
+def _known_types(spec: EnvSpec, section: str) -> dict[str, Any]:
+    if section == "env":
+        return {o.name: type(o.default) for o in spec.options}
+    return typing.get_type_hints(SECTIONS[section])
 
 
 def _convert(value: Any, kind: Any, where: str) -> Any:

@@ -1,14 +1,9 @@
-"""From settings to objects: the vector environment, the policy, the run's folder."""
+"""From settings to objects: the vector environment and the policy."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import inspect
-import re
-import secrets
-import time
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,12 +11,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import puffer.vector
-from puffer.core.errors import UsageError
 from puffer.core.registry import EnvSpec
 from puffer.train.config import Config, PolicyConfig
 from puffer.train.models import Default, LSTMWrapper
 from puffer.train.storage import torch_dtype
 from puffer.train.trainer import derive_seed
+from puffer.train.user_code import load_object
 
 SMALL_MINIBATCH_FLOPS = 2e9  # forward, about 30 ms of one core
 
@@ -57,7 +52,7 @@ def make_policy(spec: EnvSpec, config: PolicyConfig, env: Any, seed: int) -> nn.
     The same seed gives the same weights; torch's global random state is left as it was.
     """
     name = spec.policy if config.name == "default" and spec.policy else config.name
-    cls: Any = Default if name == "default" else _load_class(name)
+    cls: Any = Default if name == "default" else load_object(name, "--policy")
     kwargs = {"hidden_size": config.hidden_size}
     accepted = inspect.signature(cls).parameters
     with torch.random.fork_rng(devices=[]):
@@ -100,28 +95,3 @@ def for_evaluation(spec: EnvSpec, config: Config, episodes: int, render_mode: st
         batch_size=None,
     )
     return dataclasses.replace(config, vec=vec, env=env)
-
-
-def new_run_dir(data_dir: str, env_name: str) -> Path:
-    """Create and return a folder of its own for a run, named after environment and time."""
-    safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", env_name)
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    path = Path(data_dir) / f"{safe}-{stamp}-{secrets.token_hex(2)}"
-    try:
-        path.mkdir(parents=True)
-    except OSError as error:
-        raise UsageError(
-            f"train.data_dir={data_dir!r}: cannot create a folder in it ({error.strerror}): "
-            "choose another with --train.data-dir"
-        ) from error
-    return path
-
-
-def _load_class(name: str) -> Any:
-    module, _, attribute = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(
-            f"policy.name={name!r}: {error}: expected default, or module:Class that imports"
-        ) from error

@@ -26,20 +26,29 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr})
         matrices = [p for p in params if p.ndim == 2]
         others = [p for p in params if p.ndim != 2]
-        self._parts: list[torch.optim.Optimizer] = []
+        self.parts: list[torch.optim.Optimizer] = []
         if matrices:
-            self._parts.append(
+            self.parts.append(
                 torch.optim.Muon(matrices, lr=lr, momentum=momentum, weight_decay=0.0)
             )
         if others:
-            self._parts.append(torch.optim.Adam(others, lr=lr, eps=1e-8))
+            self.parts.append(torch.optim.Adam(others, lr=lr, eps=1e-8))
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Take one step with the learning rate of this optimizer's only group."""
-        for part in self._parts:
+        for part in self.parts:
             for group in part.param_groups:
                 group["lr"] = self.param_groups[0]["lr"]
             part.step(closure)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the states of the optimizers it consists of."""
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state_dict: Any) -> None:
+        """Continue from what `state_dict` returned, for the same parameters."""
+        for part, state in zip(self.parts, state_dict["parts"], strict=True):
+            part.load_state_dict(state)
 
 
 def make_optimizer(config: TrainConfig, policy: nn.Module) -> torch.optim.Optimizer:

@@ -26,20 +26,32 @@ class RunOptions:
     """What to do; the tables that follow say how."""
 
     env_name: Annotated[str, _arg(name="env", help="the environment's name; see --list")] = ""
-    mode: Annotated[Literal["train", "eval"], _arg(help="train, or play with a policy")] = "train"
+    mode: Annotated[
+        Literal["train", "eval", "export", "sweep-carbs"],
+        _arg(help="train, play with a policy, or write its weights as a baseline"),
+    ] = "train"
     config: Annotated[str, _arg(help="TOML file with settings, as --print-config writes it")] = ""
     ui: Annotated[
         Kind, _arg(help="auto: rich on a terminal, else plain; json: one object a line")
     ] = "auto"
-    eval_model_path: Annotated[
-        str, _arg(help="eval: checkpoint, folder of a run, or latest; without it plays untrained")
+    resume: Annotated[
+        str, _arg(help="go on with a run: its name or folder, a checkpoint, or latest")
     ] = ""
+    track: Annotated[bool, _arg(help="log to Weights & Biases, too")] = False
+    wandb_project: Annotated[str, _arg(help="track: the project")] = "puffer"
+    wandb_group: Annotated[str, _arg(help="track: the group of runs")] = ""
+    eval_model_path: Annotated[
+        str,
+        _arg(help="eval: a checkpoint, a run, latest or best; without it plays untrained"),
+    ] = ""
+    baseline: Annotated[bool, _arg(help="eval: the trained agent that ships with it")] = False
     episodes: Annotated[int, _arg(help="eval: at least this many; 0: 100, or 1 when drawn")] = 0
     greedy: Annotated[bool, _arg(help="eval: take the most probable action")] = False
     render: Annotated[
         Literal["none", "human", "ansi"], _arg(help="eval: draw in a window or as text")
     ] = "none"
     video: Annotated[str, _arg(help="eval: write a video, .gif or .mp4")] = ""
+    export_path: Annotated[str, _arg(help="export: the file; without it NAME.safetensors")] = ""
     list: Annotated[bool, _arg(help="print the names of all environments")] = False
     print_config: Annotated[bool, _arg(help="print all settings with their origins")] = False
 
@@ -59,11 +71,11 @@ def parse(
         SystemExit: with code 0 after `--help`.
     """
     cls = _options_class(spec, defaults)
-    argv = [_expand(word) for word in argv]
+    argv = normalize(argv)
     known = _flags(cls)
     given: set[tuple[str, str]] = set()
     for word in argv:
-        flag = word.partition("=")[0].replace("_", "-")
+        flag = word.partition("=")[0]
         if flag.startswith("--"):
             if flag not in known:
                 raise UsageError(f"unknown option {word.partition('=')[0]}: {near(flag, known)}")
@@ -88,9 +100,22 @@ def peek(argv: Sequence[str], flag: str) -> str:
     return value
 
 
-def _expand(word: str) -> str:
-    flag, equals, value = word.partition("=")
-    return _SHORT.get(flag, flag) + equals + value
+def normalize(argv: Sequence[str]) -> list[str]:
+    """Return the words with every flag in its long form, and a bare `--resume` completed.
+
+    `--vec serial` is `--vec.backend serial`, `--train.learning_rate` is `--train.learning-rate`,
+    and `--resume` alone is `--resume latest`. Doing it again changes nothing.
+    """
+    words = []
+    for word, following in itertools.zip_longest(argv, argv[1:], fillvalue="--"):
+        flag, equals, value = word.partition("=")
+        if flag.startswith("--"):
+            flag = flag.replace("_", "-")
+            word = _SHORT.get(flag, flag) + equals + value
+        words.append(word)
+        if word == "--resume" and following.startswith("--"):
+            words.append("latest")
+    return words
 
 
 def _options_class(spec: EnvSpec | None, defaults: Config) -> Any:

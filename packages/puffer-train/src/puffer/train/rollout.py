@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from puffer.core.errors import UsageError
 from puffer.core.spaces import Box
 from puffer.train import actions as act
+from puffer.train.checkpoint import restore
 from puffer.train.config import TrainConfig
 from puffer.train.storage import Segments, State
 
@@ -34,6 +35,15 @@ class EpisodeTracker:
             self._finished.append((returns[ends], lengths[ends]))
             returns[ends] = 0
             lengths[ends] = 0
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the sums of the episodes under way; call `drain` first."""
+        return {"returns": self._returns, "lengths": self._lengths}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` returned, for as many agents."""
+        restore(self._returns, state["returns"], "the episodes' returns")
+        restore(self._lengths, state["lengths"], "the episodes' lengths")
 
     def drain(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the returns and lengths of the episodes finished since the last call."""
@@ -86,6 +96,32 @@ class Collector:
         self._warned = False
         space = vecenv.single_action_space
         self._bounds = (space.low, space.high) if isinstance(space, Box) else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that lives from one `collect` to the next; see `puffer.train.checkpoint`."""
+        return {
+            "state": self.state,
+            "starts": self._starts,
+            "acted": self._acted,
+            "episodes": self.tracker.state(),
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], *, episodes_go_on: bool) -> None:
+        """Continue from what `state_dict` returned.
+
+        Args:
+            state: of as many agents and the same policy.
+            episodes_go_on: the environments continue, too; else all episodes begin anew.
+        """
+        self.seconds = state["seconds"]
+        if not episodes_go_on:
+            return
+        for own, saved in zip(self.state, state["state"], strict=True):
+            restore(own, saved, "the recurrent state")
+        restore(self._starts, state["starts"], "the episodes' starts")
+        restore(self._acted, state["acted"], "the agents' masks")
+        self.tracker.set_state(state["episodes"])
 
     @torch.no_grad()
     def collect(self, segments: Segments) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+import warnings
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,15 @@ from torch import nn
 
 from puffer.core.errors import PufferError, UsageError
 from puffer.core.stats import mean_infos
+from puffer.train import randomness
 from puffer.train.advantage import compute_advantages
-from puffer.train.checkpoint import save_checkpoint
+from puffer.train.checkpoint import load_checkpoint, save_checkpoint
 from puffer.train.config import Config
 from puffer.train.log import Logger, NoLogger
 from puffer.train.optim import anneal, make_optimizer
 from puffer.train.ppo import update
 from puffer.train.rollout import Collector
+from puffer.train.runs import Checkpoints
 from puffer.train.storage import Segments
 
 
@@ -62,10 +66,11 @@ class Trainer:
         )
         self.steps = 0
         self.updates = 0
+        self.collecting = False  # stays True where an environment failed in the middle of a segment
         self.seconds = {"update": 0.0, "advantage": 0.0}
         self.started = time.perf_counter()
         self._last_report = (0, self.started)
-        self._tail: deque[tuple[int, np.ndarray, np.ndarray, list[dict[str, Any]]]] = deque()
+        self._tail: deque[tuple[int, np.ndarray, np.ndarray, dict[str, float]]] = deque()
         vecenv.async_reset(derive_seed(train.seed, "environment"))
 
     @property
@@ -79,7 +84,9 @@ class Trainer:
         train = anneal(self.config.train, self.steps / self.config.train.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = train.learning_rate
+        self.collecting = True
         self.collector.collect(segments)
+        self.collecting = False
         began = time.perf_counter()
         self._check_finite()
         advantages = compute_advantages(
@@ -115,7 +122,7 @@ class Trainer:
         seconds = time.perf_counter() - self.started
         returns = np.concatenate([r for _, r, _, _ in self._tail] or [np.zeros(0)])
         lengths = np.concatenate([n for _, _, n, _ in self._tail] or [np.zeros(0)])
-        infos = mean_infos(info for *_, infos in self._tail for info in infos)
+        infos = mean_infos(info for *_, info in self._tail)
         nan = float("nan")
         mean = float(returns.mean()) if len(returns) else nan
         return {
@@ -131,7 +138,10 @@ class Trainer:
         }
 
     def save(self, run_dir: str | Path) -> Path:
-        """Write a checkpoint into the run's folder and return its path."""
+        """Write a checkpoint into the run's folder and return the checkpoint's folder.
+
+        Between two updates it holds all that a run needs to continue bit for bit.
+        """
         header = {
             "environment": self.config.env_name,
             "policy": self.config.tables()["policy"],
@@ -139,7 +149,87 @@ class Trainer:
             "observation_space": repr(self.vecenv.single_observation_space),
             "action_space": repr(self.vecenv.single_action_space),
         }
-        return save_checkpoint(run_dir, self.steps, self.policy, header)
+        score = self.summary()["score_mean"]
+        return save_checkpoint(
+            Checkpoints(Path(run_dir) / "checkpoints", self.config.train.keep_checkpoints),
+            self.steps,
+            self.policy,
+            header,
+            self.state_dict(),
+            score if math.isfinite(score) else None,
+        )
+
+    def load(self, checkpoint: str | Path) -> None:
+        """Continue from a checkpoint's folder, before the first update.
+
+        Where the environment can restore its state, the run goes on bit for bit on a CPU; else
+        its episodes begin anew, with one warning.
+
+        Raises:
+            UsageError: it is damaged, or was made with other settings.
+        """
+        state = load_checkpoint(Path(checkpoint), self.policy)
+        try:
+            self.load_state_dict(state)
+        except UsageError:
+            raise
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise UsageError(
+                f"{checkpoint}: does not fit this run ({type(error).__name__}: {error}): resume "
+                "with the settings that it was trained with"
+            ) from error
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that lives from one update to the next, but for the policy."""
+        can_save = getattr(self.vecenv, "can_save_state", False) and not self.collecting
+        return {
+            "steps": self.steps,
+            "updates": self.updates,
+            "elapsed": time.perf_counter() - self.started,
+            "seconds": self.seconds,
+            "tail": list(self._tail),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "randomness": randomness.get_state(),
+            "collector": self.collector.state_dict(),
+            "environment": self.vecenv.state() if can_save else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned; see `load`."""
+        self.steps, self.updates = state["steps"], state["updates"]
+        self.started = time.perf_counter() - state["elapsed"]
+        self.seconds = state["seconds"]
+        self._last_report = (self.steps, time.perf_counter())
+        self._tail = deque((n, r, e, info) for n, r, e, info in state["tail"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._check_optimizer()
+        environment = state["environment"]
+        goes_on = environment is not None and getattr(self.vecenv, "can_save_state", False)
+        self.collector.load_state_dict(state["collector"], episodes_go_on=goes_on)
+        if goes_on:
+            self.vecenv.set_state(environment)
+        else:
+            warnings.warn(
+                "the checkpoint holds no state of the environment: its episodes begin anew, so "
+                "this run will not repeat an uninterrupted one",
+                stacklevel=3,
+            )
+            seed = derive_seed(self.config.train.seed, f"environment after {self.steps} steps")
+            self.vecenv.async_reset(seed)
+        self.generator.set_state(state["generator"])
+        randomness.set_state(state["randomness"])
+
+    def _check_optimizer(self) -> None:
+        """Refuse an optimizer's state of other parameters, which `load_state_dict` accepts."""
+        parts = getattr(self.optimizer, "parts", [self.optimizer])
+        for parameter, values in (item for part in parts for item in part.state.items()):
+            for name, value in values.items():
+                if getattr(value, "ndim", 0) and value.shape != parameter.shape:
+                    raise UsageError(
+                        f"the optimizer's {name} has shape {tuple(value.shape)} in the checkpoint, "
+                        f"its parameter has {tuple(parameter.shape)}: use another checkpoint"
+                    )
 
     def _report(self, losses: dict[str, float], rate: float) -> dict[str, Any]:
         now = time.perf_counter()
@@ -147,7 +237,8 @@ class Trainer:
         self._last_report = (self.steps, now)
         returns, lengths = self.collector.tracker.drain()
         infos, self.collector.infos = self.collector.infos, []
-        self._tail.append((self.steps, returns, lengths, infos))
+        means = mean_infos(infos)
+        self._tail.append((self.steps, returns, lengths, means))
         while self._tail[0][0] < self.steps - self.config.train.total_steps / 10:
             self._tail.popleft()
         metrics = {
@@ -155,7 +246,7 @@ class Trainer:
             "seconds": now - self.started,
             "steps_per_second": (self.steps - steps) / (now - when),
             "learning_rate": rate,
-            "environment": mean_infos(infos),
+            "environment": means,
             "losses": losses,
             "phases": {**self.collector.seconds, **self.seconds},
         }
