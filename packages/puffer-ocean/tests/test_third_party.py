@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from puffer.core.buffers import Buffers
 from puffer.core.errors import ActionError, ResetNeeded, UsageError
 from puffer.core.spaces import Box, MultiDiscrete, write_actions
 from puffer.ocean import native
@@ -49,8 +50,16 @@ def probe(extension: str) -> types.SimpleNamespace:
         def __init__(self, num_envs: int = 1, render_mode: Any = None, **options: Any) -> None:
             super().__init__(num_envs, options, report_interval=2, render_mode=render_mode)
 
-    Pair.extension = Choices.extension = extension
-    return types.SimpleNamespace(Pair=Pair, Choices=Choices)
+    class Sticks(native.OceanEnv):
+        """Two agents, action masks, a heap of its own and lengths that all share."""
+
+        native_name = "sticks"
+
+        def __init__(self, num_envs: int = 1, buf: Any = None, **options: Any) -> None:
+            super().__init__(num_envs, options, report_interval=0, buf=buf)
+
+    Pair.extension = Choices.extension = Sticks.extension = extension
+    return types.SimpleNamespace(Pair=Pair, Choices=Choices, Sticks=Sticks)
 
 
 @pytest.mark.skipif(not MAZE.exists(), reason="the examples are not in this distribution")
@@ -202,3 +211,59 @@ def test_an_environment_that_draws_nothing_says_so(probe: Any) -> None:
 
     with pytest.raises(UsageError, match="render_mode='ansi': Dark draws nothing, use None"):
         Dark(render_mode="ansi")
+
+
+def test_action_masks_hold_the_rows_of_all_components(probe: Any) -> None:
+    assert probe.Sticks.can_fill_action_masks
+    assert not probe.Pair.can_fill_action_masks
+    with probe.Sticks(5) as env:
+        fields = Buffers.fields(
+            env.single_observation_space, env.single_action_space, 10, action_masks=True
+        )
+        buffers = Buffers.allocate(fields)
+        env.attach(buffers)
+        masks = buffers.action_masks
+        assert masks is not None
+        assert masks.shape == (10, 6)
+        env.reset(0)
+        absent = 0
+        for row in np.random.default_rng(0).integers(0, [4, 2], (200, 10, 2)):
+            # Sticks to take: none, or as many as the heap has.
+            expected = np.arange(4) <= env.observations[:, :1]
+            expected[~env.masks] = True
+            np.testing.assert_array_equal(masks[:, :4], expected)
+            assert masks[:, 4:].all()
+            absent += (~env.masks).sum()
+            env.step(row)
+        assert absent > 100
+
+
+def test_states_of_envs_with_vectors_and_shared_data(probe: Any) -> None:
+    with probe.Sticks(7) as env, probe.Sticks(7) as other:
+        env.reset(0)
+        actions = np.random.default_rng(0).integers(0, [4, 2], (60, 14, 2))
+        for row in actions[:31]:
+            env.step(row)
+        other.set_state(env.state())
+        np.testing.assert_array_equal(other.masks, env.masks)
+        np.testing.assert_array_equal(other.observations, env.observations)
+        for row in actions[31:]:
+            for one, two in zip(env.step(row)[:4], other.step(row)[:4], strict=True):
+                np.testing.assert_array_equal(one, two)
+
+
+def test_an_env_that_refuses_a_state(probe: Any) -> None:
+    """A heap that is larger than the option allows, in bytes whose checksum is right."""
+    with probe.Sticks(1, sticks=4) as env:
+        seed = next(s for s in range(99) if env.reset(s)[0][0, 0] == 4)
+        env.reset(seed)
+        body = env.state()[:-8].replace(b"sticks=4 ", b"sticks=3 ")
+    digest = 0xCBF29CE484222325
+    for byte in body:
+        digest = (digest ^ byte) * 0x100000001B3 % 2**64
+    forged = body + digest.to_bytes(8, sys.byteorder)
+    with (
+        probe.Sticks(1, sticks=3) as env,
+        pytest.raises(UsageError, match="the state is damaged: pass what state"),
+    ):
+        env.set_state(forged)

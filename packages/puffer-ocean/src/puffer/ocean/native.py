@@ -20,7 +20,7 @@ from puffer.core.registry import EnvFamily, EnvSpec, Option
 from puffer.core.spaces import Box, Discrete, FlatActionSpace, MultiDiscrete
 from puffer.ocean import render
 
-PROTOCOL = 1  # the `PUFFER_OCEAN_PROTOCOL` of the extensions that this file can drive
+PROTOCOL = 2  # the `PUFFER_OCEAN_PROTOCOL` of the extensions that this file can drive
 
 OptionValue = bool | int | float | str
 
@@ -40,7 +40,7 @@ class Extension(Protocol):
         """Return the environments of this extension."""
 
     def describe(self, name: str) -> dict[str, Any]:
-        """Return `options` (name, default, help), `stats` and `draws` of an environment."""
+        """Return `options` (name, default, help), `stats`, `draws`, `masks` and `saves`."""
 
     Engine: Any
 
@@ -69,6 +69,19 @@ def load(module: str) -> Extension:
     return cast(Extension, extension)
 
 
+class _Described:
+    """What the native code says of an environment: readable on the class and its instances."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __get__(self, env: OceanEnv | None, env_class: type[OceanEnv]) -> bool:
+        if not hasattr(env_class, "native_name"):
+            return False  # a base class
+        description = load(env_class.extension).describe(env_class.native_name)
+        return bool(description[self._key])
+
+
 class OceanEnv(PufferEnv):
     """Many simulations of one native environment, stepped by one call.
 
@@ -84,6 +97,8 @@ class OceanEnv(PufferEnv):
     extension: ClassVar[str]
     native_name: ClassVar[str]
     can_fill_final_observations = True
+    can_fill_action_masks = _Described("masks")
+    can_save_state = _Described("saves")
     validates_actions = True
     metadata: ClassVar[dict[str, Any]] = {"render_modes": list(render.MODES)}
 
@@ -142,7 +157,7 @@ class OceanEnv(PufferEnv):
             UsageError: an array of wrong shape or dtype, or not writeable contiguous memory.
         """
         super().attach(buf)
-        self._engine.bind(**_without_action_masks(buf), action_space=self.single_action_space)
+        self._engine.bind(**buf.arrays(), action_space=self.single_action_space)
 
     def reset(self, seed: int | None = None) -> tuple[np.ndarray, Infos]:
         """Begin new episodes everywhere and return `(observations, infos)`.
@@ -165,6 +180,26 @@ class OceanEnv(PufferEnv):
         """
         infos = self._engine.step(actions)
         return self.observations, self.rewards, self.terminals, self.truncations, infos
+
+    def state(self) -> bytes:
+        """Return all that decides what comes next; see `PufferEnv.state`.
+
+        Raises:
+            ResetNeeded: no episode has begun.
+            UsageError: the environment is neither trivially copyable nor has `save` and `load`.
+        """
+        return self._engine.state()  # type: ignore[no-any-return]
+
+    def set_state(self, state: bytes) -> None:
+        """Continue from what `state()` returned; see `PufferEnv.set_state`.
+
+        The number of threads may differ. Bytes that are damaged, or of another environment, other
+        options or another number of simulations, are refused and leave everything as it is.
+
+        Raises:
+            UsageError: the bytes are refused.
+        """
+        self._engine.set_state(bytes(state))
 
     def render(self, simulation: int = 0) -> Any:
         """Return what `render_mode` promises of one simulation: an array, a text, or None.
@@ -217,10 +252,6 @@ def env_spec(name: str, target: str) -> EnvSpec:
 def _read_settings(package: str, filename: str) -> dict[str, Any]:
     file = importlib.resources.files(package) / filename
     return tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}
-
-
-def _without_action_masks(buf: Buffers) -> dict[str, np.ndarray | None]:
-    return {name: array for name, array in buf.arrays().items() if name != "action_masks"}
 
 
 def _observation_space(spec: Mapping[str, Any]) -> Box:

@@ -2,3 +2,4 @@
 #include <puffer/ocean/registry.hpp>
 PUFFER_ENV(pair, probe::Pair)
 PUFFER_ENV(choices, probe::Choices)
+PUFFER_ENV(sticks, probe::Sticks)

@@ -3,6 +3,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include <puffer/ocean/env.hpp>
 
@@ -61,6 +62,81 @@ struct Pair {
       field("twice", &Pair::twice, "a function"),
       field("mean_reward", &Pair::mean_reward, "a function of the episode"),
   };
+};
+
+// Two agents take sticks from one heap, which is a vector; each may take no more than there are.
+struct Sticks {
+  using Obs = std::uint8_t;
+  using Action = std::int32_t;
+  struct Config {
+    int sticks = 12;
+  };
+  static constexpr std::tuple config_fields{field("sticks", &Config::sticks, "in the heap")};
+
+  // How many of the sticks are long: the same for all simulations.
+  struct Shared {
+    explicit Shared(const Config& config) : length(static_cast<std::size_t>(config.sticks)) {
+      for (std::size_t i = 0; i < length.size(); ++i) length[i] = static_cast<int>(i % 3);
+    }
+    std::vector<int> length;
+  };
+
+  static Spec spec(const Config& config) {
+    return {.observation_shape = {2},
+            .high = {static_cast<float>(config.sticks)},
+            .action = multi_discrete({4, 2}),
+            .max_steps = 50,
+            .num_agents = 2};
+  }
+
+  explicit Sticks(const Config& config) : full(config.sticks) {}
+
+  void reset(Rng& rng) {
+    heap.assign(1 + rng.below(static_cast<std::uint32_t>(full)), 0);
+    for (auto& stick : heap) stick = shared->length[rng.below(static_cast<std::uint32_t>(full))];
+    turn = 0;
+  }
+
+  void step(Io<Action> io, Rng& rng) {
+    turn = (turn + 1) % 2;
+    for (std::size_t agent = 0; agent < 2; ++agent) {
+      for (int i = 0; i < io.actions[2 * agent] && !heap.empty(); ++i) {
+        io.rewards[agent] += static_cast<float>(heap.back());
+        heap.pop_back();
+      }
+    }
+    if (rng.below(4) == 0 && !heap.empty()) heap[0] = shared->length[0];
+    if (heap.empty()) io.terminals[0] = io.terminals[1] = true;
+    if (turn == 1) io.masks[1] = false;
+  }
+
+  void observe(std::span<Obs> out) const {
+    out[0] = out[2] = static_cast<Obs>(heap.size());
+    out[1] = out[3] = heap.empty() ? Obs{0} : static_cast<Obs>(heap.back());
+  }
+
+  void mask(std::span<bool> allowed) const {
+    for (std::size_t agent = 0; agent < 2; ++agent) {
+      for (std::size_t n = heap.size() + 1; n < 4; ++n) allowed[agent * 6 + n] = false;
+    }
+  }
+
+  void save(Writer& writer) const {
+    writer.write(heap);
+    writer.write(turn);
+  }
+  void load(Reader& reader) {
+    reader.read(heap);
+    reader.read(turn);
+  }
+  bool valid(const Config& config) const {
+    return heap.size() <= static_cast<std::size_t>(config.sticks) && turn >= 0 && turn < 2;
+  }
+
+  const Shared* shared = nullptr;
+  int full;
+  std::vector<int> heap;
+  int turn = 0;
 };
 
 // Shows its actions; raises when the first component is 2 and the second one 4.

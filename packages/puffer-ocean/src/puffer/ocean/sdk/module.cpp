@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstring>
 #include <limits>
+#include <numeric>
 
 #include "puffer/ocean/registry.hpp"
 #include "puffer/ocean/version.hpp"
@@ -112,7 +113,7 @@ class PyEngine {
 
   void bind(py::array observations, py::array actions, py::array rewards, py::array terminals,
             py::array truncations, py::array masks, std::optional<py::array> final_observations,
-            py::object action_space) {
+            std::optional<py::array> action_masks, py::object action_space) {
     const Spec& spec = open().spec();
     const auto rows = static_cast<py::ssize_t>(engine_->num_rows());
     const std::vector<py::ssize_t> flat{rows};
@@ -122,6 +123,12 @@ class PyEngine {
     }
     std::vector<py::ssize_t> action{rows};
     if (spec.action.nvec.size() != 1) action.push_back(static_cast<py::ssize_t>(spec.action.size));
+    const auto choices = static_cast<py::ssize_t>(
+        std::reduce(spec.action.nvec.begin(), spec.action.nvec.end(), std::int64_t{0}));
+    if (action_masks && !entry_.masks) {
+      throw UsageError("environment " + entry_.name +
+                       " has no mask(): do not pass the buffer action_masks");
+    }
     const py::dtype obs_dtype(entry_.observation_dtype);
     const py::dtype flag = py::dtype::of<bool>();
     action_data_ = checked(actions, "actions", py::dtype(entry_.action_dtype), action);
@@ -135,11 +142,15 @@ class PyEngine {
         .final_observations =
             final_observations
                 ? checked(*final_observations, "final_observations", obs_dtype, observation)
-                : nullptr};
+                : nullptr,
+        .action_masks = action_masks ? static_cast<bool*>(checked(*action_masks, "action_masks",
+                                                                  flag, {rows, choices}))
+                                     : nullptr};
     const Turn turn(busy_);
     engine_->bind(raw);
     held_ = {observations, actions, rewards, terminals, truncations, masks};
     if (final_observations) held_.push_back(*final_observations);
+    if (action_masks) held_.push_back(*action_masks);
     actions_ = std::move(actions);
     action_space_ = std::move(action_space);
   }
@@ -164,6 +175,27 @@ class PyEngine {
     }
     const bool due = report_interval_ == 0 || ++steps_ % report_interval_ == 0;
     return due ? infos() : py::list();
+  }
+
+  py::bytes state() {
+    const AnyEngine& engine = open();
+    require_saves();
+    const Turn turn(busy_);
+    Writer writer;
+    writer.write(steps_);
+    engine.save(writer);
+    return seal(entry_.name, writer.bytes());
+  }
+
+  void set_state(const py::bytes& state) {
+    AnyEngine& engine = open();
+    require_saves();
+    if (held_.empty()) throw UsageError("set_state before bind: call bind with the buffers first");
+    const Turn turn(busy_);
+    Reader reader(unseal(entry_.name, state));
+    const auto steps = reader.read<std::int64_t>();
+    engine.load(reader);
+    steps_ = steps;
   }
 
   py::dict draw(std::size_t simulation) {
@@ -215,6 +247,13 @@ class PyEngine {
   AnyEngine& open() {
     if (!engine_) throw ClosedError("the env is closed: make a new one");
     return *engine_;
+  }
+
+  void require_saves() const {
+    if (entry_.saves) return;
+    throw UsageError("environment " + entry_.name +
+                     " has no save() and load(), and is not trivially copyable: it cannot save "
+                     "its state");
   }
 
   // True if `object` is an ordinary array of actions within the space, which are then in place.
@@ -307,7 +346,8 @@ py::dict describe(const std::string& name) {
   for (const auto& option : entry.options) {
     options.append(py::make_tuple(option.name, option.initial, option.help));
   }
-  return py::dict("options"_a = options, "stats"_a = entry.stat_names, "draws"_a = entry.draws);
+  return py::dict("options"_a = options, "stats"_a = entry.stat_names, "draws"_a = entry.draws,
+                  "masks"_a = entry.masks, "saves"_a = entry.saves);
 }
 
 }  // namespace
@@ -326,9 +366,11 @@ PYBIND11_MODULE(PUFFER_MODULE_NAME, m, py::mod_gil_not_used()) {
            "num_threads"_a, "report_interval"_a, "options"_a)
       .def_property_readonly("spec", &PyEngine::spec)
       .def("bind", &PyEngine::bind, "observations"_a, "actions"_a, "rewards"_a, "terminals"_a,
-           "truncations"_a, "masks"_a, "final_observations"_a, "action_space"_a)
+           "truncations"_a, "masks"_a, "final_observations"_a, "action_masks"_a, "action_space"_a)
       .def("reset", &PyEngine::reset, "seed"_a)
       .def("step", &PyEngine::step, "actions"_a)
+      .def("state", &PyEngine::state)
+      .def("set_state", &PyEngine::set_state, "state"_a)
       .def("draw", &PyEngine::draw, "simulation"_a)
       .def("close", &PyEngine::close);
 }

@@ -141,6 +141,17 @@ struct Breakout {
 
   float perf() const { return static_cast<float>(score) / kMaxScore; }
 
+  // Whether a restored simulation keeps within its arrays and the range of an int.
+  bool valid(const Config& config) const {
+    const auto in_court = [](float at) { return at >= -kWidth && at <= 2 * kWidth; };
+    return frame_skip == config.frame_skip && in_court(x) && in_court(y) && in_court(paddle_x) &&
+           std::abs(x_speed) <= 2 * kFast && std::abs(y_speed) <= 2 * kFast && score >= 0 &&
+           score <= kMaxScore && lives >= 0 && lives <= kLives && hits >= 0 && hits < 1'000'000 &&
+           is_bool(in_play) && num_changed <= kNoted + 1 &&
+           std::ranges::all_of(bricks, [](auto row) { return row <= kFullRow; }) &&
+           std::ranges::all_of(changed, [](auto brick) { return brick < kBricks; });
+  }
+
   // ----------------------------------------------------------------------------------------------
 
   void begin_round() {

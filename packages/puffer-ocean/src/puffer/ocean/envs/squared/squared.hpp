@@ -95,6 +95,12 @@ struct Squared {
 
   float perf(const Episode& episode) const { return episode.total_reward > 0 ? 1.0F : 0.0F; }
 
+  // Whether a restored simulation keeps within its grid.
+  bool valid(const Config& config) const {
+    return size == config.size && inside() && before >= 0 && before < size * size && target >= 0 &&
+           target < size * size;
+  }
+
   bool inside() const { return row >= 0 && row < size && column >= 0 && column < size; }
   int position() const { return row * size + column; }
   static std::size_t at(int position) { return static_cast<std::size_t>(position); }

@@ -5,6 +5,9 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <memory>
+#include <numeric>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,7 +17,7 @@
 
 namespace puffer::ocean {
 
-// The caller's memory, one row per agent; `final_observations` may be null.
+// The caller's memory, one row per agent; the last two may be null.
 template <class Obs, class Action>
 struct Arrays {
   Obs* observations = nullptr;
@@ -24,6 +27,7 @@ struct Arrays {
   bool* truncations = nullptr;
   bool* masks = nullptr;
   Obs* final_observations = nullptr;
+  bool* action_masks = nullptr;
 };
 
 // Statistics of `episodes` finished episodes: the sums of episode_return, episode_length and the
@@ -48,8 +52,18 @@ class Engine {
         num_agents_(static_cast<std::size_t>(spec_.num_agents)),
         each_episode_(each_episode),
         pool_(std::min(positive("num_threads", num_threads), positive("num_envs", num_envs))),
+        config_(config),
         slots_(static_cast<std::size_t>(num_envs), Slot{E{config}}),
-        logs_(static_cast<std::size_t>(pool_.size())) {}
+        logs_(static_cast<std::size_t>(pool_.size())) {
+    if constexpr (HasMask<E>) {
+      mask_size_ = static_cast<std::size_t>(
+          std::reduce(spec_.action.nvec.begin(), spec_.action.nvec.end(), std::int64_t{0}));
+    }
+    if constexpr (HasShared<E>) {
+      shared_ = std::make_unique<SharedOf<E>>(config);
+      for (Slot& slot : slots_) slot.env.shared = shared_.get();
+    }
+  }
 
   const Spec& spec() const { return spec_; }
   std::size_t num_rows() const { return slots_.size() * num_agents_; }
@@ -91,6 +105,62 @@ class Engine {
     started_ = true;
   }
 
+  // Appends all that decides what comes next.
+  void save(Writer& writer) const
+    requires Saveable<E>
+  {
+    if (!started_) throw ResetNeeded("state before reset: call reset first");
+    writer.write(seed_);
+    for (const Slot& slot : slots_) {
+      writer.write(slot.counted.total_reward);
+      writer.write(slot.counted.length);
+      writer.write(slot.episode);
+      if constexpr (HasSave<E>) {
+        slot.env.save(writer);
+      } else if constexpr (HasShared<E>) {
+        E env = slot.env;
+        env.shared = nullptr;
+        writer.write(env);
+      } else {
+        writer.write(slot.env);
+      }
+    }
+    for (std::size_t row = 0; row < num_rows(); ++row) writer.write(arrays_.masks[row]);
+    writer.write(static_cast<std::uint64_t>(logs_.size()));
+    for (const Log& log : logs_) {
+      writer.write(static_cast<std::uint64_t>(log.episodes));
+      writer.write(log.sums);
+      writer.write(log.each);
+    }
+  }
+
+  // Continues from what `save` wrote; where the bytes are refused, all is as it was.
+  void load(Reader& reader)
+    requires Saveable<E>
+  {
+    const auto seed = reader.read<std::uint64_t>();
+    std::vector<Slot> slots;
+    slots.reserve(slots_.size());
+    while (slots.size() < slots_.size()) slots.push_back(load_slot(reader));
+    std::vector<std::uint8_t> masks(num_rows());
+    for (auto& mask : masks) mask = reader.read<bool>();
+    std::vector<Log> logs(logs_.size());
+    const auto saved_logs = reader.read<std::uint64_t>();
+    for (std::uint64_t i = 0; i < saved_logs; ++i) add_log(reader, logs[i % logs.size()]);
+    Reader::require(reader.empty());
+    seed_ = seed;
+    slots_ = std::move(slots);
+    logs_ = std::move(logs);
+    clear(0, slots_.size());
+    std::ranges::copy(masks, arrays_.masks);
+    for (std::size_t i = 0; i < slots_.size(); ++i) {
+      slots_[i].env.observe(row(arrays_.observations, i));
+      blank_absent(i, arrays_.observations);
+      if constexpr (HasMask<E>) show_masks(i);
+    }
+    started_ = true;
+  }
+
   // Returns the statistics of the episodes that finished since the last call.
   std::vector<EpisodeStats> drain() {
     std::vector<EpisodeStats> all;
@@ -129,6 +199,18 @@ class Engine {
   }();
   using Sums = std::array<double, kStats>;
 
+  struct None {};
+  template <class T>
+  struct SharedType {
+    using Type = None;
+  };
+  template <HasShared T>
+  struct SharedType<T> {
+    using Type = typename T::Shared;
+  };
+  template <class T>
+  using SharedOf = typename SharedType<T>::Type;
+
   struct Slot {
     E env;
     Episode counted{};
@@ -138,7 +220,11 @@ class Engine {
   struct alignas(kCacheLine) Log {
     std::size_t episodes = 0;
     Sums sums{};
-    std::vector<std::pair<std::size_t, Sums>> each;
+    struct Each {
+      std::size_t agent_id;
+      Sums sums;
+    };
+    std::vector<Each> each;
   };
 
   using Share = std::pair<std::size_t, std::size_t>;
@@ -201,6 +287,32 @@ class Engine {
     std::fill_n(arrays_.masks + start, count, true);
   }
 
+  Slot load_slot(Reader& reader) const {
+    Slot slot{E{config_}};
+    reader.read(slot.counted.total_reward);
+    reader.read(slot.counted.length);
+    reader.read(slot.episode);
+    if constexpr (HasSave<E>) {
+      if constexpr (HasShared<E>) slot.env.shared = shared_.get();
+      slot.env.load(reader);
+    } else {
+      reader.read(slot.env);
+    }
+    if constexpr (HasShared<E>) slot.env.shared = shared_.get();
+    Reader::require(slot.counted.length >= 0 && slot.counted.length < spec_.max_steps);
+    if constexpr (HasValid<E>) Reader::require(slot.env.valid(config_));
+    return slot;
+  }
+
+  static void add_log(Reader& reader, Log& log) {
+    log.episodes += static_cast<std::size_t>(reader.read<std::uint64_t>());
+    const auto sums = reader.read<Sums>();
+    for (std::size_t k = 0; k < kStats; ++k) log.sums[k] += sums[k];
+    std::vector<typename Log::Each> each;
+    reader.read(each);
+    log.each.insert(log.each.end(), each.begin(), each.end());
+  }
+
   void begin(std::size_t i, std::uint32_t episode) {
     Slot& slot = slots_[i];
     slot.counted = {};
@@ -208,6 +320,20 @@ class Engine {
     Rng rng(seed_ + i, episode, 0);
     slot.env.reset(rng);
     slot.env.observe(row(arrays_.observations, i));
+    if constexpr (HasMask<E>) show_masks(i);
+  }
+
+  // Writes which actions are allowed to a simulation's agents; all are to those that are absent.
+  void show_masks(std::size_t i) const {
+    if (arrays_.action_masks == nullptr) return;
+    const std::span<bool> allowed{arrays_.action_masks + i * num_agents_ * mask_size_,
+                                  num_agents_ * mask_size_};
+    std::ranges::fill(allowed, true);
+    slots_[i].env.mask(allowed);
+    for (std::size_t agent = 0; agent < num_agents_; ++agent) {
+      if (arrays_.masks[i * num_agents_ + agent]) continue;
+      std::ranges::fill(allowed.subspan(agent * mask_size_, mask_size_), true);
+    }
   }
 
   template <bool kSingle>
@@ -242,8 +368,10 @@ class Engine {
           finish(i, log);
         } else if constexpr (HasUpdate<E>) {
           slot.env.update(row);
+          if constexpr (HasMask<E>) show_masks(i);
         } else {
           slot.env.observe(row);
+          if constexpr (HasMask<E>) show_masks(i);
         }
       } else {
         step_end(io, i, log);
@@ -267,19 +395,20 @@ class Engine {
     slot.counted.total_reward += reward / static_cast<float>(num_agents_);
     if (over) {
       finish(i, log);
-      if (arrays_.final_observations != nullptr) {
-        blank_absent(io, row(arrays_.final_observations, i));
-      }
+      if (arrays_.final_observations != nullptr) blank_absent(i, arrays_.final_observations);
       std::ranges::fill(io.masks, true);
+      if constexpr (HasMask<E>) show_masks(i);
     } else {
       slot.env.observe(row(arrays_.observations, i));
-      blank_absent(io, row(arrays_.observations, i));
+      blank_absent(i, arrays_.observations);
+      if constexpr (HasMask<E>) show_masks(i);
     }
   }
 
-  void blank_absent(const Io<Action>& io, std::span<Obs> rows) const {
+  void blank_absent(std::size_t i, Obs* base) const {
+    const std::span<Obs> rows = row(base, i);
     for (std::size_t agent = 0; agent < num_agents_; ++agent) {
-      if (io.masks[agent]) continue;
+      if (arrays_.masks[i * num_agents_ + agent]) continue;
       std::ranges::fill(rows.subspan(agent * observation_size_, observation_size_), Obs{0});
     }
   }
@@ -299,7 +428,7 @@ class Engine {
           E::stat_fields);
     }
     if (each_episode_) {
-      log.each.emplace_back(i * num_agents_, stats);
+      log.each.push_back({i * num_agents_, stats});
     } else {
       ++log.episodes;
       for (std::size_t k = 0; k < kStats; ++k) log.sums[k] += stats[k];
@@ -315,6 +444,9 @@ class Engine {
   std::uint64_t seed_ = 0;
   Arrays<Obs, Action> arrays_;
   Pool pool_;
+  Config config_;
+  std::size_t mask_size_ = 0;  // choices of one agent, over all components
+  std::unique_ptr<SharedOf<E>> shared_;
   std::vector<Slot> slots_;
   std::vector<Log> logs_;
 };

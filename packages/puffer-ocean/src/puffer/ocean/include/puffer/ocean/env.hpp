@@ -14,6 +14,7 @@
 #include "puffer/ocean/canvas.hpp"
 #include "puffer/ocean/errors.hpp"
 #include "puffer/ocean/rng.hpp"
+#include "puffer/ocean/state.hpp"
 
 namespace puffer::ocean {
 
@@ -123,6 +124,39 @@ concept HasUpdate = requires(E& env, std::span<typename E::Obs> row) { env.updat
 // Optional: `void draw(Canvas&) const`.
 template <class E>
 concept HasDraw = requires(const E& env, Canvas& canvas) { env.draw(canvas); };
+
+// Optional, with discrete actions: `void mask(std::span<bool> allowed) const` marks the actions that
+// are not allowed now: agents x sum of nvec, true on entry. Leave each component of each agent one
+// that is allowed. What a forbidden action does is the environment's rule.
+template <class E>
+concept HasMask = requires(const E& env, std::span<bool> allowed) { env.mask(allowed); };
+
+// Optional: `void save(Writer&) const` and `void load(Reader&)`, for simulations whose state is not
+// their bytes alone. `load` is called on a new E{config} and reads in the order of `save`.
+template <class E>
+concept HasSave = requires(const E& env, Writer& writer, E& fresh, Reader& reader) {
+  env.save(writer);
+  fresh.load(reader);
+};
+
+// A simulation that can be saved: by `save`, or as the bytes that it consists of. It must then hold
+// no pointers.
+template <class E>
+concept Saveable = HasSave<E> || std::is_trivially_copyable_v<E>;
+
+// Optional: `bool valid(const Config&) const` says whether a restored simulation may be stepped.
+// Those need it whose members are indices, sizes or enumerations: bytes may come from anywhere.
+template <class E>
+concept HasValid = requires(const E& env, const typename E::Config& config) {
+  { env.valid(config) } -> std::convertible_to<bool>;
+};
+
+// Optional: `struct Shared` made from a Config, what all simulations of an engine read and none
+// writes: a large map. The engine makes it once and sets the member `const Shared* shared`, which
+// is null in the constructor, before the first reset.
+template <class E>
+concept HasShared = std::constructible_from<typename E::Shared, const typename E::Config&> &&
+                    requires(E& env, const typename E::Shared* shared) { env.shared = shared; };
 
 // Optional: `stat_fields`, numbers taken at the end of each episode. A member is a variable, a
 // const function, or a const function of `const Episode&`. `score` is the return and `perf` unknown

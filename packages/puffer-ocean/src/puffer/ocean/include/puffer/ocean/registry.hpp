@@ -1,8 +1,10 @@
 // Erases an environment's type, so that pybind11 is compiled once per extension, not once per env.
 #pragma once
 
+#include <array>
 #include <concepts>
 #include <cstdint>
+#include <cstdio>
 #include <map>
 #include <memory>
 #include <optional>
@@ -47,6 +49,8 @@ class AnyEngine {
   virtual void reset(std::uint64_t seed) = 0;
   virtual void step() = 0;
   virtual std::vector<EpisodeStats> drain() = 0;
+  virtual void save(Writer& writer) const = 0;
+  virtual void load(Reader& reader) = 0;
   virtual void draw(std::size_t simulation, Canvas& canvas) const = 0;
 };
 
@@ -56,6 +60,8 @@ struct EnvEntry {
   std::string observation_dtype;
   std::string action_dtype;
   bool draws;
+  bool masks;  // fills action masks
+  bool saves;
   std::vector<OptionInfo> options;
   std::vector<std::string> stat_names;
   std::unique_ptr<AnyEngine> (*make)(const Options&, int num_envs, int num_threads,
@@ -139,11 +145,35 @@ typename E::Config parse(const Options& options) {
   return config;
 }
 
+// Returns all options with their values and the size of the struct: what a state depends on.
+template <Environment E>
+std::string describe(const typename E::Config& config) {
+  std::string text;
+  const auto append = [&](const auto& option) {
+    text += std::string(option.name) + "=";
+    std::visit(
+        [&]<class T>(const T& value) {
+          if constexpr (std::same_as<T, std::string>) {
+            text += value + " ";
+          } else if constexpr (std::same_as<T, double>) {
+            std::array<char, 32> digits{};
+            std::snprintf(digits.data(), digits.size(), "%.9g ", value);
+            text += digits.data();
+          } else {
+            text += std::to_string(value) + " ";
+          }
+        },
+        to_value(config.*option.member));
+  };
+  std::apply([&](const auto&... option) { (append(option), ...); }, E::config_fields);
+  return text + "(" + std::to_string(sizeof(E)) + " bytes)";
+}
+
 template <Environment E>
 class Erased final : public AnyEngine {
  public:
   Erased(const Options& options, int num_envs, int num_threads, bool each_episode)
-      : engine_(parse<E>(options), num_envs, num_threads, each_episode) {}
+      : config_(parse<E>(options)), engine_(config_, num_envs, num_threads, each_episode) {}
 
   const Spec& spec() const override { return engine_.spec(); }
   std::size_t num_rows() const override { return engine_.num_rows(); }
@@ -154,12 +184,35 @@ class Erased final : public AnyEngine {
                   .terminals = raw.terminals,
                   .truncations = raw.truncations,
                   .masks = raw.masks,
-                  .final_observations = static_cast<Obs*>(raw.final_observations)});
+                  .final_observations = static_cast<Obs*>(raw.final_observations),
+                  .action_masks = raw.action_masks});
   }
   bool started() const override { return engine_.started(); }
   void reset(std::uint64_t seed) override { engine_.reset(seed); }
   void step() override { engine_.step(); }
   std::vector<EpisodeStats> drain() override { return engine_.drain(); }
+  void save(Writer& writer) const override {
+    if constexpr (Saveable<E>) {
+      writer.write(describe<E>(config_));
+      writer.write(static_cast<std::uint64_t>(engine_.num_rows()));
+      engine_.save(writer);
+    }
+  }
+  void load(Reader& reader) override {
+    if constexpr (Saveable<E>) {
+      const auto options = reader.read<std::string>();
+      if (options != describe<E>(config_)) {
+        throw UsageError("the state was made with other options: " + options + ", this env has " +
+                         describe<E>(config_));
+      }
+      const auto rows = reader.read<std::uint64_t>();
+      if (rows != engine_.num_rows()) {
+        throw UsageError("the state is of " + std::to_string(rows) + " agents, this env has " +
+                         std::to_string(engine_.num_rows()));
+      }
+      engine_.load(reader);
+    }
+  }
   void draw(std::size_t simulation, Canvas& canvas) const override {
     engine_.draw(simulation, canvas);
   }
@@ -167,6 +220,7 @@ class Erased final : public AnyEngine {
  private:
   using Obs = typename E::Obs;
   using Action = typename E::Action;
+  typename E::Config config_;
   Engine<E> engine_;
 };
 
@@ -183,10 +237,14 @@ EnvEntry entry(const char* name) {
   static_assert(HasReset<E>, "an environment needs `void reset(Rng&)`");
   static_assert(HasStep<E>, "an environment needs `void step(Io<Action>, Rng&)`");
   static_assert(HasObserve<E>, "an environment needs `void observe(std::span<Obs>) const`");
+  static_assert(!HasMask<E> || std::integral<typename E::Action>,
+                "`mask` goes with Action = std::int32_t: what of a Box is allowed are its bounds");
   return {.name = name,
           .observation_dtype = dtype_name<typename E::Obs>(),
           .action_dtype = dtype_name<typename E::Action>(),
           .draws = HasDraw<E>,
+          .masks = HasMask<E>,
+          .saves = Saveable<E>,
           .options = list_options<E>(),
           .stat_names = Engine<E>::stat_names(),
           .make = [](const Options& options, int num_envs, int num_threads,
