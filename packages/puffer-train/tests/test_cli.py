@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -29,6 +30,7 @@ SUMMARY = {
     "environment", "steps", "seconds", "steps_per_second", "episodes", "return_mean", "return_std",
     "score_mean", "length_mean", "checkpoint",
 }  # fmt: skip
+EVAL = SUMMARY | {"return_percentiles"}
 
 
 def test_train_then_eval(capsys, tmp_path):
@@ -46,7 +48,7 @@ def test_train_then_eval(capsys, tmp_path):
         argv = ["--env", "test/match", "--mode", "eval", "--eval-model-path", path, "--ui", "json"]
         assert cli.main(argv) == 0
         evaluated = json_lines(capsys)[-1]
-        assert set(evaluated) == SUMMARY
+        assert set(evaluated) == EVAL
         assert evaluated["episodes"] == 100
         assert evaluated["checkpoint"] == summary["checkpoint"] or path != summary["checkpoint"]
 
@@ -65,6 +67,7 @@ def test_the_stored_settings_repeat_the_run(capsys, tmp_path):
 def test_eval_without_a_checkpoint_says_so(capsys):
     assert cli.main(["--env", "test/match", "--mode", "eval", "--episodes", "5"]) == 0
     out = capsys.readouterr().out
+    assert re.search(r"median return [\d.]+, nine in ten from [\d.]+ to [\d.]+;", out)
     assert "this policy is untrained" in out
     assert "test/match: return" in out
 
@@ -76,6 +79,36 @@ def test_list_and_print_config(capsys):
     out = capsys.readouterr().out
     assert re.search(r"horizon = 3 +# command line", out)
     assert re.search(r"gamma = 0\.99 +# default", out)
+
+
+def test_export_and_baseline(capsys, tmp_path, monkeypatch, match_spec):
+    from puffer.core import registry
+    from puffer.core.registry import EnvFamily
+
+    assert cli.main([*QUICK, "--ui", "json", "--policy.hidden-size", "16"]) == 0
+    export = ["--env", "test/match", "--mode", "export", "--export-path", "agent.safetensors"]
+    assert cli.main(export) == 0
+    assert "exported: agent.safetensors (1 KiB)" in capsys.readouterr().out
+    spec = dataclasses.replace(match_spec, baseline=str(tmp_path / "agent.safetensors"))
+    family = EnvFamily(("test/match",), lambda name: spec)
+    monkeypatch.setattr(registry, "families", lambda: {"test": family})
+    argv = ["--env", "test/match", "--mode", "eval", "--ui", "json"]
+    scores = []
+    for given in (["--baseline"], ["--eval-model-path", "latest"]):
+        assert cli.main([*argv, *given]) == 0
+        summary = json_lines(capsys)[-1]
+        assert set(summary) == EVAL
+        scores.append(summary["return_mean"])
+    assert scores[0] == pytest.approx(scores[1], abs=0.1)  # half precision changes next to nothing
+    assert cli.main([*argv, "--baseline", "--eval-model-path", "latest"]) == 2
+    assert "exclude each other" in capsys.readouterr().err
+
+
+def test_an_export_too_large_to_ship_says_so(capsys):
+    assert cli.main([*QUICK, "--ui", "none", "--policy.hidden-size", "50000"]) == 0
+    assert cli.main(["--env", "test/match", "--mode", "export"]) == 0
+    assert "an environment may ship 200 KiB" in capsys.readouterr().out
+    assert os.path.isfile("test-match.safetensors")
 
 
 def wrong_inputs():
@@ -113,6 +146,22 @@ def wrong_inputs():
         "--episodes -1: expected a number >= 0",
     )
     yield [*QUICK, "--train.data-dir", "/proc/nothing"], "cannot create a folder in it"
+    yield [*QUICK, "--mode", "sweep-carbs"], "--mode sweep-carbs: sweeps are not built yet"
+    yield [*QUICK, "--mode", "eval", "--baseline"], "test/match ships no trained agent"
+    yield [*QUICK, "--mode", "eval", "--track"], "--track: is for --mode train"
+    yield [*QUICK, "--mode", "eval", "--resume"], "--resume latest: is for --mode train"
+    yield [*QUICK, "--baseline"], "--baseline: is for --mode eval"
+    yield [*QUICK, "--export-path", "x"], "--export-path x: is for --mode export"
+    yield [*QUICK, "--resume"], "--resume latest: no checkpoint of test/match"
+    yield ["--resume", "gone"], "--resume gone: no such file or folder"
+    yield [*QUICK, "--vec", "ray"], "--vec.backend"
+    yield (
+        ["--env", "nowhere:make", "--mode", "eval"],
+        "--env nowhere:make: No module named 'nowhere'",
+    )
+    yield ["--env", "os:pathsep"], "is a str, expected a class or function that returns an env"
+    yield ["--env", "os:getcwdd"], "os has no getcwdd: did you mean getcwd"
+    yield ["--env", ":x"], "expected package.module:attribute"
 
 
 @pytest.mark.parametrize(("argv", "sentence"), list(wrong_inputs()))

@@ -220,7 +220,8 @@ def family(classes: Mapping[str, str], *, aliases: Mapping[str, str] | None = No
     """Return the registry's family of native environments.
 
     An id's options are those of its C++ `config_fields`; its training settings are read from the
-    TOML file of its `native_name` beside the module of its class, where there is one.
+    TOML file of its `native_name` beside the module of its class, and `.safetensors` there is its
+    baseline, where there is one.
 
     Args:
         classes: id -> `module:Class` of a subclass of `OceanEnv`, imported when it is asked for.
@@ -245,6 +246,7 @@ def env_spec(name: str, target: str) -> EnvSpec:
         + tuple(Option(*option) for option in description["options"])
         + _COMMON_OPTIONS[1:],
         settings=_read_settings(module, f"{env_class.native_name}.toml"),
+        baseline=_find_baseline(module, f"{env_class.native_name}.safetensors"),
         help=(env_class.__doc__ or "").strip().partition("\n")[0],
     )
 
@@ -252,6 +254,11 @@ def env_spec(name: str, target: str) -> EnvSpec:
 def _read_settings(package: str, filename: str) -> dict[str, Any]:
     file = importlib.resources.files(package) / filename
     return tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}
+
+
+def _find_baseline(package: str, filename: str) -> str | None:
+    file = importlib.resources.files(package) / filename
+    return str(file) if file.is_file() else None
 
 
 def _observation_space(spec: Mapping[str, Any]) -> Box:

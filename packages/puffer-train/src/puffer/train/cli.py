@@ -87,7 +87,7 @@ def _run(argv: list[str]) -> int:
 def _find_run(argv: list[str]) -> tuple[str, Path | None, list[Path]]:
     """Return the environment, and with `--resume` the folder of the run and its checkpoints."""
     name, resume = peek(argv, "--env"), peek(argv, "--resume")
-    if not resume:
+    if not resume or peek(argv, "--mode") not in ("", "train"):
         return name, None, []
     data_dir = peek(argv, "--train.data-dir") or TrainConfig().data_dir
     checkpoints = find_checkpoints(resume, data_dir, name or None, "--resume")

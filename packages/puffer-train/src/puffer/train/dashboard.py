@@ -247,11 +247,21 @@ def summary_line(summary: Mapping[str, Any]) -> str:
     line = (
         f"{summary['environment']}: return {number(summary['return_mean'])} "
         f"± {number(summary['return_std'])}, score {number(summary['score_mean'])}, "
-        f"length {number(summary['length_mean'])} over {summary['episodes']} episodes; "
+        f"length {number(summary['length_mean'])} over {summary['episodes']} episodes"
+        f"{_percentiles(summary)}; "
         f"{count(summary['steps'])} steps in {duration(summary['seconds'])} "
         f"({count(summary['steps_per_second'])} steps/s)"
     )
     return f"{line}\ncheckpoint: {summary['checkpoint']}" if summary.get("checkpoint") else line
+
+
+def _percentiles(summary: Mapping[str, Any]) -> str:
+    """Return the middle of the returns, where the summary knows it."""
+    found = summary.get("return_percentiles")
+    if not found:
+        return ""
+    low, middle, high = (number(found[p]) for p in ("5", "50", "95"))
+    return f", median return {middle}, nine in ten from {low} to {high}"
 
 
 def remaining(steps: int, total: int, seconds: float) -> float:

@@ -1,19 +1,24 @@
-"""Evaluation: play whole episodes with a fixed policy and report means and deviations."""
+"""Evaluation: play whole episodes with a fixed policy and report means, deviations, percentiles."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from puffer.core.errors import UsageError
 from puffer.core.spaces import Box
+from puffer.core.stats import episode_info
 from puffer.train import actions as act
 from puffer.train.rollout import initial_state
+
+PERCENTILES = (5, 25, 50, 75, 95)
+PATIENCE_STEPS = 1000  # a simulation without a living agent for so long has no more episodes
 
 
 @torch.no_grad()
@@ -28,31 +33,33 @@ def evaluate(
 ) -> dict[str, Any]:
     """Play at least `episodes` episodes and return their statistics.
 
-    Each agent plays its first `ceil(episodes / num_agents)` episodes: the first ones to finish
-    anywhere would favour short ones.
+    Each simulation (each agent, where every agent reports its own episodes) plays its first
+    `ceil(episodes / simulations)` ones: the first to finish anywhere would favour short ones. Where
+    some agent never lives, there are fewer.
 
     Args:
         policy: on any device; put into evaluation mode by the caller if it needs that.
-        vecenv: reports one info per episode (native environments: `report_interval=0`); all agents
-            in one batch.
-        episodes: at least this many are played.
+        vecenv: reports each episode (native environments: `report_interval=0`); all agents in one
+            batch.
+        episodes: as many are played.
         seed: of the environments and of the policy's sampling; None is fresh entropy.
         greedy: take the most probable action instead of drawing one.
         on_step: called with the episodes so far, as infos, after every step.
+
+    Raises:
+        UsageError: no agent lives, so that no episode ever ends.
     """
     began = time.perf_counter()
     device = next(policy.parameters()).device
     generator = torch.Generator(device)
     generator.manual_seed(np.random.SeedSequence(seed).generate_state(1)[0].item())
-    n = vecenv.num_agents
-    per_agent = math.ceil(episodes / n)
-    played = np.zeros(n, np.int64)
-    finished: list[dict[str, Any]] = []
-    state = initial_state(policy, n, device)
-    observations, _ = vecenv.reset(seed=seed)
+    state = initial_state(policy, vecenv.num_agents, device)
+    counted = _Episodes(vecenv, episodes)
+    vecenv.async_reset(seed)
+    observations, *_, masks = vecenv.recv()
     space = vecenv.single_action_space
     steps = 0
-    while played.min() < per_agent:
+    while not counted.complete:
         tensor = torch.as_tensor(observations, device=device)
         if state:
             output, _, state = policy(tensor, state)
@@ -61,27 +68,106 @@ def evaluate(
         action = act.sample(output, generator, greedy=greedy)[0].cpu().numpy()
         if isinstance(space, Box):
             action = np.clip(action, space.low, space.high)
-        observations, _, terminals, truncations, infos = vecenv.step(action)
-        steps += n
+        acted = masks.copy()
+        vecenv.send(action)
+        observations, rewards, terminals, truncations, infos, _, masks = vecenv.recv()
+        ends, valid = terminals | truncations, acted & masks
+        steps += int(valid.sum())
         if state:
-            alive = torch.as_tensor(~(terminals | truncations), device=device)
+            alive = torch.as_tensor(~ends, device=device)
             state = tuple(s * alive.to(s.dtype).view(1, -1, 1) for s in state)
-        for info in infos:
-            agent = info.get("agent_id")
-            if agent is not None and played[agent] < per_agent:
-                played[agent] += 1
-                finished.append(info)
+        counted.step(infos, rewards, ends & valid, valid, masks)
         if on_step is not None:
-            on_step(finished)
-    returns = np.array([info["episode_return"] for info in finished])
+            on_step(counted.infos)
     seconds = time.perf_counter() - began
+    timing = {"steps": steps, "seconds": seconds, "steps_per_second": steps / seconds}
+    return {**timing, **summarize(counted.infos)}
+
+
+def summarize(infos: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the statistics of episodes, given as one info each.
+
+    Raises:
+        UsageError: there are none.
+    """
+    if not infos:
+        raise UsageError(
+            f"no episode ended and no agent lived for {PATIENCE_STEPS:,} steps: check the "
+            "environment's masks"
+        )
+    returns = np.array([info["episode_return"] for info in infos], np.float64)
     return {
-        "steps": steps,
-        "seconds": seconds,
-        "steps_per_second": steps / seconds,
-        "episodes": len(finished),
+        "episodes": len(infos),
         "return_mean": float(returns.mean()),
         "return_std": float(returns.std()),
-        "score_mean": float(np.mean([info["score"] for info in finished])),
-        "length_mean": float(np.mean([info["episode_length"] for info in finished])),
+        "return_percentiles": {
+            str(p): float(value)
+            for p, value in zip(PERCENTILES, np.percentile(returns, PERCENTILES), strict=True)
+        },
+        "score_mean": float(np.mean([info["score"] for info in infos])),
+        "length_mean": float(np.mean([info["episode_length"] for info in infos])),
     }
+
+
+class _Episodes:
+    """The first episodes of each simulation, or of each agent where agents report their own."""
+
+    def __init__(self, vecenv: Any, episodes: int) -> None:
+        env = vecenv.driver_env
+        self.infos: list[dict[str, Any]] = []
+        self._wanted = episodes
+        self._simulations = vecenv.total_envs * env.num_simulations
+        self._rows = vecenv.num_agents // self._simulations
+        self._returns = np.zeros(vecenv.num_agents)
+        self._lengths = np.zeros(vecenv.num_agents, np.int64)
+        self._idle = np.zeros(self._simulations, np.int64)
+        self._reported: bool | None = None  # by infos; decided when the first episode ends
+        self._divide(per_agent=env.emulated is not None)
+
+    def _divide(self, *, per_agent: bool) -> None:
+        self._per_agent = per_agent
+        columns = self._rows if per_agent else 1
+        self._each = math.ceil(self._wanted / (self._simulations * columns))
+        self._played = np.zeros((self._simulations, columns), np.int64)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all have played theirs, or never will.
+
+        An agent that was absent is not waited for once another has played one episode more.
+        """
+        played = self._played
+        over = (played >= self._each).all(1) | (played > self._each).any(1)
+        return bool((over | (self._idle >= PATIENCE_STEPS)).all())
+
+    def step(
+        self,
+        infos: Sequence[Mapping[str, Any]],
+        rewards: np.ndarray,
+        ends: np.ndarray,
+        valid: np.ndarray,
+        masks: np.ndarray,
+    ) -> None:
+        """Take what one step brought."""
+        self._returns += rewards
+        self._lengths += valid
+        alive = masks.reshape(self._simulations, self._rows).any(1)
+        self._idle = np.where(alive, 0, self._idle + 1)
+        own = [info for info in infos if "agent_id" in info]
+        if self._reported is None and (own or ends.any()):
+            self._reported = bool(own)
+            if not own:  # an environment that tells no more than its flags
+                self._divide(per_agent=True)
+        if not self._reported:
+            own = [
+                {**episode_info(self._returns[row], int(self._lengths[row])), "agent_id": row}
+                for row in np.flatnonzero(ends).tolist()
+            ]
+        self._returns[ends] = 0
+        self._lengths[ends] = 0
+        for info in own:
+            simulation, row = divmod(int(info["agent_id"]), self._rows)
+            place = simulation, row if self._per_agent else 0
+            if self._played[place] < self._each:
+                self.infos.append(dict(info))
+            self._played[place] += 1
