@@ -21,7 +21,13 @@ import numpy as np
 
 from puffer.core.registry import find
 
-NAMES = ("puffer_squared", "puffer_cartpole", "puffer_breakout")
+NAMES = (
+    "puffer_squared",
+    "puffer_cartpole",
+    "puffer_breakout",
+    "puffer_pong",
+    "puffer_connect4",
+)
 COPIES = (1, 64, 1024, 4096)
 BATCHES = 16  # of actions, drawn beforehand; few enough to stay in the cache, like a policy's
 

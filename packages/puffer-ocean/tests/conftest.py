@@ -63,13 +63,14 @@ def _play(env: OceanEnv, steps: int, *, seed: int = 7, actions: np.ndarray | Non
 
 
 def _buffers(env_class: type[OceanEnv], num_envs: int, **options: Any) -> Buffers:
-    """Return new buffers, final observations among them, every byte of them 0x2A."""
+    """Return new buffers, optional ones among them; every byte of numbers is 0x2A."""
     with env_class(num_envs, **options) as env:
         fields = Buffers.fields(
             env.single_observation_space,
             env.single_action_space,
             env.num_agents,
             final_observations=True,
+            action_masks=env_class.can_fill_action_masks,
         )
     buffers = Buffers.allocate(fields)
     for array in buffers.arrays().values():

@@ -73,6 +73,11 @@ def test_pictures_show_what_happens(env_class: type[OceanEnv]) -> None:
         assert frames[0].ndim == 3
         assert len(np.unique(frames[0].reshape(-1, 3), axis=0)) >= 3
         assert not np.array_equal(frames[0], frames[-1])
+        # Where little is drawn at random, only their actions tell two simulations apart.
+        actions = np.ones_like(env.actions)
+        actions[0] = 0
+        env.reset(0)
+        env.step(actions)
         first = env.render(0)
         assert not np.array_equal(first, env.render(1))
         assert env.metadata["render_fps"] > 0

@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from puffer.ocean.envs.breakout import Breakout as Breakout
     from puffer.ocean.envs.cartpole import Cartpole as Cartpole
+    from puffer.ocean.envs.connect4 import Connect4 as Connect4
+    from puffer.ocean.envs.pong import Pong as Pong
     from puffer.ocean.envs.squared import Squared as Squared
 
-_ENVS = {"Breakout": "breakout", "Cartpole": "cartpole", "Squared": "squared"}
+_ENVS = {
+    "Breakout": "breakout",
+    "Cartpole": "cartpole",
+    "Connect4": "connect4",
+    "Pong": "pong",
+    "Squared": "squared",
+}
 
 
 def get_include() -> str:

@@ -8,6 +8,8 @@ family = native.family(
     {
         "puffer_breakout": "puffer.ocean.envs.breakout:Breakout",
         "puffer_cartpole": "puffer.ocean.envs.cartpole:Cartpole",
+        "puffer_connect4": "puffer.ocean.envs.connect4:Connect4",
+        "puffer_pong": "puffer.ocean.envs.pong:Pong",
         "puffer_squared": "puffer.ocean.envs.squared:Squared",
     }
 )
