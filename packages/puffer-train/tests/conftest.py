@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
 import puffer.vector
 from puffer.core import PufferEnv
+from puffer.core.errors import UsageError
 from puffer.core.registry import EnvFamily, EnvSpec, Option
 from puffer.core.stats import episode_info
 
@@ -22,6 +24,7 @@ class Match(PufferEnv):
     """
 
     can_fill_final_observations = True
+    can_save_state = True
 
     def __init__(
         self, num_envs: int = 32, length: int = 8, delay: int = 0, kind: str = "discrete", buf=None
@@ -42,6 +45,24 @@ class Match(PufferEnv):
         self.history: list[np.ndarray] = []
         self._show()
         return self.observations, []
+
+    def state(self) -> bytes:
+        history = [symbols.tolist() for symbols in self.history]
+        rng, returns = self.rng.bit_generator.state, self.returns.tolist()
+        return json.dumps([self.length, rng, self.tick, returns, history]).encode()
+
+    def set_state(self, state: bytes) -> None:
+        try:
+            length, rng, self.tick, returns, history = json.loads(state)
+        except ValueError:
+            length = None
+        if length != self.length:
+            raise UsageError("this is the state of another Match")
+        self.rng = np.random.default_rng()
+        self.rng.bit_generator.state = rng
+        self.returns = np.array(returns)
+        self.history = [np.array(symbols) for symbols in history]
+        self.observations[...] = np.eye(3, dtype=np.float32)[self.history[-1]]
 
     def _show(self) -> None:
         symbols = self.rng.integers(0, 3, self.num_agents)

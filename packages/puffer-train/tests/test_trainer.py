@@ -154,7 +154,9 @@ def test_a_reward_that_is_not_finite_stops_before_the_update(bad):
     ) as vecenv:
         trainer = make_trainer(vecenv)
         before = [p.clone() for p in trainer.policy.parameters()]
-        with pytest.raises(TrainingDiverged, match="rewards of agent 0 is not finite, 1 steps"):
+        with pytest.raises(
+            TrainingDiverged, match="rewards of agent 0 are not finite at its step 1 "
+        ):
             trainer.train_update()
         for old, new in zip(before, trainer.policy.parameters(), strict=True):
             assert torch.equal(old, new)

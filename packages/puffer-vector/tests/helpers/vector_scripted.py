@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import multiprocessing
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from puffer.core import PufferEnv
+from puffer.core.errors import UsageError
 from puffer.core.spaces import Box, Discrete
 
 NUM_ACTIONS = 5
@@ -71,6 +73,7 @@ class CountingEnv(PufferEnv):
 
     can_fill_final_observations = True
     can_fill_action_masks = True
+    can_save_state = True
 
     def __init__(self, num_agents: int = 2, render_mode: str | None = None, buf: Any = None):
         self.single_observation_space = Box(0, 32767, (4,), np.int16)
@@ -102,6 +105,20 @@ class CountingEnv(PufferEnv):
                 infos.append({**info, "agent_id": slot})
         return self.observations, self.rewards, self.terminals, self.truncations, infos
 
+    def state(self) -> bytes:
+        rows = self.observations.tolist(), self.masks.tolist()
+        return json.dumps([[dataclasses.astuple(agent) for agent in self.agents], *rows]).encode()
+
+    def set_state(self, state: bytes) -> None:
+        agents, observations, masks = json.loads(state)
+        if len(agents) != self.num_agents:
+            raise UsageError(f"state of {len(agents)} agents, expected {self.num_agents}")
+        self.agents = [Agent(*values) for values in agents]
+        self.observations[...] = observations
+        self.masks[...] = masks
+        if self.action_masks is not None:
+            self.action_masks[...] = [agent.allowed() for agent in self.agents]
+
     def close(self) -> None:
         self.closed += 1
 
@@ -111,13 +128,14 @@ class PlainEnv(CountingEnv):
 
     can_fill_final_observations = False
     can_fill_action_masks = False
+    can_save_state = False
 
     def __init__(self, num_agents: int = 2):
         super().__init__(num_agents)
 
 
 class FaultyEnv(CountingEnv):
-    """Fails as it is told: `where` is "start", "reset" or "step" (then from the third one on)."""
+    """Fails as it is told: `where` is the call, for "step" the third one."""
 
     def __init__(self, fault: str | None = None, where: str = "step", buf: Any = None):
         self.fault, self.where = fault, where
@@ -135,6 +153,16 @@ class FaultyEnv(CountingEnv):
         if self.where == "reset":
             self._maybe_fail()
         return super().reset(seed)
+
+    def state(self) -> bytes:
+        if self.where == "state":
+            self._maybe_fail()
+        return super().state()
+
+    def set_state(self, state: bytes) -> None:
+        if self.where == "set_state":
+            self._maybe_fail()
+        super().set_state(state)
 
     def step(self, actions: Any) -> Any:
         self.steps += 1

@@ -102,7 +102,7 @@ def _train_to_the_end(trainer: Trainer, run: Run, ui: UI, interrupts: Interrupts
         remedy = f"the last good checkpoint is {good}" if good else "no checkpoint was saved before"
         raise TrainingDiverged(f"{error}; {remedy}") from error
     except Exception:
-        if trainer.collecting and trainer.updates:  # an environment failed, the weights are good
+        if not trainer.at_rest and trainer.updates:  # an environment failed, the weights are good
             ui.message(f"checkpoint: {_save(trainer, run, ui) / MODEL}")
         raise
     return _save(trainer, run, ui)

@@ -76,6 +76,11 @@ class Checkpoints:
                 remove_folder(old)
         return path
 
+    def at(self, steps: int) -> Path | None:
+        """Return the whole checkpoint after so many steps, if there is one."""
+        path = self.folder / f"{steps:012d}"
+        return path if _is_folder(path) else None
+
     def all(self) -> list[Path]:
         """Return every whole checkpoint, the one with most steps first."""
         if not self.folder.is_dir():

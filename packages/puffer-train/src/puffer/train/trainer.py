@@ -66,7 +66,7 @@ class Trainer:
         )
         self.steps = 0
         self.updates = 0
-        self.collecting = False  # stays True where an environment failed in the middle of a segment
+        self.at_rest = False  # all agents are held, not somewhere in the middle of a segment
         self.seconds = {"update": 0.0, "advantage": 0.0}
         self.started = time.perf_counter()
         self._last_report = (0, self.started)
@@ -84,9 +84,9 @@ class Trainer:
         train = anneal(self.config.train, self.steps / self.config.train.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = train.learning_rate
-        self.collecting = True
+        self.at_rest = False
         self.collector.collect(segments)
-        self.collecting = False
+        self.at_rest = True
         began = time.perf_counter()
         self._check_finite()
         advantages = compute_advantages(
@@ -149,9 +149,12 @@ class Trainer:
             "observation_space": repr(self.vecenv.single_observation_space),
             "action_space": repr(self.vecenv.single_action_space),
         }
+        checkpoints = Checkpoints(Path(run_dir) / "checkpoints", self.config.train.keep_checkpoints)
+        if (same := checkpoints.at(self.steps)) is not None:
+            return same
         score = self.summary()["score_mean"]
         return save_checkpoint(
-            Checkpoints(Path(run_dir) / "checkpoints", self.config.train.keep_checkpoints),
+            checkpoints,
             self.steps,
             self.policy,
             header,
@@ -181,7 +184,7 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that lives from one update to the next, but for the policy."""
-        can_save = getattr(self.vecenv, "can_save_state", False) and not self.collecting
+        can_save = getattr(self.vecenv, "can_save_state", False) and self.at_rest
         return {
             "steps": self.steps,
             "updates": self.updates,
@@ -254,14 +257,25 @@ class Trainer:
         return metrics
 
     def _check_finite(self) -> None:
-        for field in ("rewards", "values", "log_probs"):
-            finite = torch.isfinite(getattr(self.segments, field))
-            if not bool(finite.all()):
-                t, agent = (~finite).nonzero()[0].tolist()
+        """Refuse segments with NaN or infinity, before they reach the weights."""
+        remedies = {
+            "observations": "correct the environment",
+            "rewards": "correct the environment, or set train.reward_clip",
+            "values": "lower train.learning_rate",
+            "log_probs": "lower train.learning_rate",
+        }
+        for field, remedy in remedies.items():
+            tensor = getattr(self.segments, field)
+            # The sum costs less than a look at each; it may overflow where all are finite.
+            if not tensor.is_floating_point() or bool(torch.isfinite(tensor.sum())):
+                continue
+            wrong = ~torch.isfinite(tensor.view(*self.segments.rewards.shape, -1)).all(2)
+            if bool(wrong.any()):
+                t, agent = wrong.nonzero()[0].tolist()
+                step = self.updates * self.config.train.horizon + t + 1
                 raise TrainingDiverged(
-                    f"{field} of agent {agent} is not finite, {t + 1} steps into update "
-                    f"{self.updates + 1}: check the environment's rewards and observations for "
-                    "NaN and infinity, or lower train.learning_rate"
+                    f"{self.config.env_name}: the {field} of agent {agent} are not finite at its "
+                    f"step {step:,} ({tensor[t, agent].flatten()[:8].tolist()}): {remedy}"
                 )
 
 

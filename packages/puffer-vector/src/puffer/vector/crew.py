@@ -28,7 +28,9 @@ from puffer.vector.worker import (
     NO_SEED,
     RESET,
     RUNNING,
+    SET_STATE,
     START,
+    STATE,
     STEP,
     Job,
     RemoteError,
@@ -74,13 +76,15 @@ class Crew:
         self._owner = os.getpid()
         self._method = context.get_start_method()
         self._envs_per_worker = len(recipes) // num_workers
-        self._limits = {START: start_timeout, STEP: timeout, RESET: timeout}
+        self._limits = dict.fromkeys((STEP, RESET, STATE, SET_STATE), timeout)
+        self._limits[START] = start_timeout
         arrays = block.arrays()
         self._commands = arrays["commands"].data
         self._statuses = arrays["statuses"].data
         self._seeds = arrays["seeds"].data
         self._processes: list[BaseProcess] = []
-        self._pipes: list[Connection] = []
+        self._pipes: list[Connection] = []  # from the workers
+        self._outboxes: list[Connection] = []  # to them
         self._wakes = [context.Semaphore(0) for _ in range(num_workers)]
         self._done = context.Semaphore(0)
         self._busy: set[int] = set()  # given a command and not yet returned by `finished`
@@ -89,10 +93,12 @@ class Crew:
         self._next_check = 0.0
         try:
             self._start(context, recipes, shape, block)
-            self.simulations = self._await_ready()
+            ready = self._finish_all()
         except BaseException:
             self.stop(FAIL_SECONDS)
             raise
+        self.simulations = [simulations for simulations, _ in ready]  # how many each worker holds
+        self.unable_to_save = next((name for _, name in ready if name is not None), None)
 
     def _start(
         self, context: Any, recipes: Sequence[Recipe], shape: EnvShape, block: SharedBlock
@@ -107,28 +113,32 @@ class Crew:
             jobs.append(Job(worker, first_env, sendable, shape, die_with_parent))
         with _environment_of_workers():
             for job, wake in zip(jobs, self._wakes, strict=True):
+                # Two one-way pipes: a socket would block the many small writes of a stack.
                 ours, theirs = context.Pipe(duplex=False)
+                inbox, outbox = context.Pipe(duplex=False)
                 self._pipes.append(ours)
+                self._outboxes.append(outbox)
                 process = context.Process(
                     target=run_worker,
-                    args=(job, theirs, wake, self._done, block),
+                    args=(job, theirs, inbox, wake, self._done, block),
                     name=f"puffer-worker-{job.worker}",
                     daemon=True,
                 )
                 process.start()
                 self._processes.append(process)
-                # Only the worker may hold its end, or its death would not close the pipe.
+                # Only the worker may hold its ends, or its death would not close the pipes.
                 theirs.close()
+                inbox.close()
                 self._busy.add(job.worker)
                 self._since[job.worker] = time.monotonic()
 
-    def _await_ready(self) -> list[int]:
-        """Return how many simulations each worker holds, once all have built their environments."""
-        simulations = [0] * len(self._processes)
+    def _finish_all(self) -> list[Any]:
+        """Wait until nobody is busy, and return what each worker had to say."""
+        answers: list[Any] = [None] * len(self._processes)
         while self._busy:
-            for worker, count in self.finished(len(self._busy)):
-                simulations[worker] = count
-        return simulations
+            for worker, answer in self.finished(len(self._busy)):
+                answers[worker] = answer
+        return answers
 
     # --- the conversation -----------------------------------------------------------------------
 
@@ -185,8 +195,39 @@ class Crew:
 
     def drain(self) -> None:
         """Wait until nobody is busy, and drop what came of it."""
-        while self._busy:
-            self.finished(len(self._busy))
+        self._finish_all()
+
+    def state(self) -> list[bytes]:
+        """Return the state of every environment; nobody may be busy.
+
+        Raises:
+            UsageError: an environment refuses.
+            WorkerError: a worker raised, died or hangs.
+        """
+        now = time.monotonic()
+        for worker in range(len(self._processes)):
+            self._order(worker, STATE, now)
+        return [state for states in self._ask_all() for state in states]
+
+    def set_state(self, states: Sequence[bytes]) -> None:
+        """Make every environment continue from its state; nobody may be busy. Raises as `state`."""
+        now = time.monotonic()
+        size = self._envs_per_worker
+        for worker in range(len(self._processes)):
+            self._order(worker, SET_STATE, now)
+        messages = [pickle.dumps(states[i : i + size]) for i in range(0, len(states), size)]
+        # By a thread of its own: a worker that hangs lets us write no more than a pipe holds.
+        sender = threading.Thread(target=_send_all, args=(self._outboxes, messages), daemon=True)
+        sender.start()
+        self._ask_all()
+        sender.join()
+
+    def _ask_all(self) -> list[Any]:
+        answers = self._finish_all()
+        for answer in answers:
+            if isinstance(answer, RemoteError):
+                raise answer.exception() or UsageError(answer.summary)
+        return answers
 
     def _read(self, worker: int) -> Any:
         try:
@@ -317,9 +358,9 @@ class Crew:
         for process in processes:
             process.join()
             process.close()
-        for pipe in self._pipes:
+        for pipe in (*self._pipes, *self._outboxes):
             pipe.close()
-        self._pipes = []
+        self._pipes, self._outboxes = [], []
 
     def _join(self, processes: list[BaseProcess], seconds: float) -> None:
         """Wait until all have ended, reading what they still write so that they can."""
@@ -338,6 +379,12 @@ class Crew:
                 except (EOFError, OSError):
                     pass
                 pipes.remove(ready)  # type: ignore[arg-type]
+
+
+def _send_all(pipes: Sequence[Connection], messages: Sequence[bytes]) -> None:
+    with contextlib.suppress(OSError):  # a worker died, which others will notice
+        for pipe, message in zip(pipes, messages, strict=True):
+            pipe.send_bytes(message)
 
 
 def _signal_name(number: int) -> str:

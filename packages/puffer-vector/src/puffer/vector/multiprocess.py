@@ -19,6 +19,7 @@ from puffer.core.buffers import Fields
 from puffer.core.env import Infos
 from puffer.core.errors import UsageError, WorkerError
 from puffer.core.spaces import write_actions
+from puffer.vector import state as packed
 from puffer.vector.cores import usable_cores
 from puffer.vector.crew import FAIL_SECONDS, Crew
 from puffer.vector.protocol import Batch, VectorEnv
@@ -116,6 +117,7 @@ class Multiprocessing(VectorEnv):
         except BaseException:
             driver.close()
             raise
+        self._unable_to_save = self._crew.unable_to_save
         # Ends the workers if nobody calls close(): when we are collected, or Python exits.
         self._finalizer = weakref.finalize(self, self._crew.stop, FAIL_SECONDS)
         self._pid = os.getpid()
@@ -171,10 +173,7 @@ class Multiprocessing(VectorEnv):
         self._check_reset(seed)
         self._check_owner()
         try:
-            self._crew.drain()
-            self._infos.clear()
-            self._held.clear()
-            self._arrivals = [0] * len(self._arrivals)
+            self._drop_pending()
             seeds: list[int | None] = []
             for simulations in self._crew.simulations:
                 seeds.append(seed)
@@ -183,6 +182,38 @@ class Multiprocessing(VectorEnv):
         except WorkerError as error:
             self._fail(error)
             raise
+        self._phase = "recv"
+
+    def _drop_pending(self) -> None:
+        self._crew.drain()
+        self._infos.clear()
+        self._held.clear()
+        self._arrivals = [0] * len(self._arrivals)
+
+    def state(self) -> bytes:
+        """Return what decides all that comes next, in every environment."""
+        resting = len(self._held) + len(self._served.workers if self._phase == "send" else ())
+        self._check_state("state", at_rest=resting == len(self._arrivals))
+        self._check_owner()
+        try:
+            return packed.pack(self._crew.state())
+        except WorkerError as error:
+            self._fail(error)
+            raise
+
+    def set_state(self, state: bytes) -> None:
+        """Continue from what `state()` returned; `recv` gives the first batch."""
+        self._check_state("set_state")
+        self._check_owner()
+        states = packed.unpack(state, self.total_envs)
+        self._phase = "reset"  # stays so if an environment refuses
+        try:
+            self._drop_pending()
+            self._crew.set_state(states)
+        except WorkerError as error:
+            self._fail(error)
+            raise
+        self._held = list(range(len(self._arrivals)))
         self._phase = "recv"
 
     def send(self, actions: npt.ArrayLike) -> None:

@@ -57,6 +57,7 @@ class VectorEnv(abc.ABC):
     final_observations: np.ndarray | None = None
     action_masks: np.ndarray | None = None
 
+    _unable_to_save: str | None = None  # the class of an environment that cannot
     _phase: Phase = "reset"
     _failure: BaseException | None = None  # what closed the vector environment, if not its user
 
@@ -70,6 +71,11 @@ class VectorEnv(abc.ABC):
         self.num_envs = self.agents_per_batch = batch_envs * env.num_agents
         self.observation_space = joint_space(env.single_observation_space, self.num_envs)  # type: ignore[assignment]
         self.action_space = joint_space(env.single_action_space, self.num_envs)
+
+    @property
+    def can_save_state(self) -> bool:
+        """Whether every environment can, so that `state` and `set_state` work."""
+        return self._unable_to_save is None
 
     def reset(self, seed: int | None = None) -> tuple[np.ndarray, Infos]:
         """Begin new episodes everywhere and return `(observations, infos)` of the first batch.
@@ -127,6 +133,35 @@ class VectorEnv(abc.ABC):
         """
 
     @abc.abstractmethod
+    def state(self) -> bytes:
+        """Return what decides all that comes next, in every environment.
+
+        It may be called while no environment is at work and no result is under way: when the last
+        `recv` returned all agents, or when all agents are held.
+
+        Raises:
+            UsageError: an environment cannot save its state (`can_save_state` is False).
+            ResetNeeded: before `reset`, or while results are pending.
+            ClosedError: after `close`.
+            WorkerError: a worker process failed.
+        """
+
+    @abc.abstractmethod
+    def set_state(self, state: bytes) -> None:
+        """Continue from what `state()` returned; `recv` gives the first batch.
+
+        As after `async_reset`, whose place it takes: rewards and flags are cleared and pending
+        results are dropped. The state may come from another backend, if that had the same
+        environments: what matters is their number, options and order. If it is refused by an
+        environment, a reset must follow.
+
+        Raises:
+            UsageError: an environment cannot, or `state` was made by others.
+            ClosedError: after `close`.
+            WorkerError: a worker process failed.
+        """
+
+    @abc.abstractmethod
     def close(self) -> None:
         """Release everything; calling it again does nothing."""
 
@@ -152,6 +187,19 @@ class VectorEnv(abc.ABC):
             raise UsageError(
                 f"seed={seed!r}: expected an integer from 0 to 2**62, or None for fresh entropy"
             )
+
+    def _check_state(self, call: str, *, at_rest: bool = True) -> None:
+        """Refuse to save or restore after `close`, of environments that cannot, or at work."""
+        if self._phase == "closed":
+            self._refuse(call)
+        if self._unable_to_save is not None:
+            raise UsageError(
+                f"{call}(): {self._unable_to_save} cannot save its state: begin with reset(seed)"
+            )
+        if not at_rest:
+            if self._phase == "send":
+                raise ResetNeeded(f"{call}() while other agents are at work: hold() all first")
+            self._refuse(call)
 
     def __enter__(self) -> Self:
         return self

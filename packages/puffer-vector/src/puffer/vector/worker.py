@@ -20,14 +20,15 @@ import numpy as np
 
 from puffer.core import Buffers
 from puffer.core.buffers import Fields
+from puffer.core.errors import UsageError
+from puffer.vector.group import EnvGroup
 from puffer.vector.recipe import EnvShape, Recipe, build_more
-from puffer.vector.serial import EnvGroup
 from puffer.vector.shared import SharedBlock
 from puffer.vector.wait import wait
 
 # What the parent asks for, one byte per worker in `commands`. A worker begins with START.
-START, STEP, RESET, CLOSE = range(4)
-COMMAND_NAMES = ("start", "step", "reset", "close")
+START, STEP, RESET, STATE, SET_STATE, CLOSE = range(6)
+COMMAND_NAMES = ("start", "step", "reset", "state", "set_state", "close")
 
 # How far a worker is, one byte per worker in `statuses`. MESSAGE and ERROR: the pipe says more.
 RUNNING, DONE, MESSAGE, ERROR = range(4)
@@ -100,10 +101,17 @@ class Worker:
     """One end of the conversation: commands come by `wake`, answers go by `done`."""
 
     def __init__(
-        self, job: Job, pipe: Connection, wake: Semaphore, done: Semaphore, block: SharedBlock
+        self,
+        job: Job,
+        pipe: Connection,
+        inbox: Connection,
+        wake: Semaphore,
+        done: Semaphore,
+        block: SharedBlock,
     ) -> None:
         self._job = job
         self._pipe = pipe
+        self._inbox = inbox
         self._wake = wake
         self._done = done
         arrays = block.arrays()
@@ -120,7 +128,7 @@ class Worker:
         try:
             group = self._build()
             _use_one_thread()
-            self._answer(MESSAGE, group.num_simulations)
+            self._answer(MESSAGE, (group.num_simulations, group.unable_to_save))
             self._obey(group)
         except BaseException as error:
             self._answer(ERROR, RemoteError.of(error))
@@ -146,6 +154,9 @@ class Worker:
             elif command == RESET:
                 seed = self._seeds[worker]
                 infos = group.reset(None if seed == NO_SEED else seed)
+            elif command != CLOSE:
+                self._answer(MESSAGE, self._save_or_restore(group, command))
+                continue
             else:
                 return
             if infos:
@@ -153,6 +164,16 @@ class Worker:
             else:
                 statuses[worker] = DONE
                 self._done.release()
+
+    def _save_or_restore(self, group: EnvGroup, command: int) -> list[bytes] | RemoteError | None:
+        """Return the states; a refusal is an answer too, since the worker can go on."""
+        try:
+            if command == STATE:
+                return group.state()
+            group.set_state(pickle.loads(self._inbox.recv_bytes()))
+            return None
+        except UsageError as error:
+            return RemoteError.of(error)
 
     def _answer(self, status: int, content: Any) -> None:
         try:
@@ -172,12 +193,17 @@ class Worker:
 
 
 def run_worker(
-    job: Job, pipe: Connection, wake: Semaphore, done: Semaphore, block: SharedBlock
+    job: Job,
+    pipe: Connection,
+    inbox: Connection,
+    wake: Semaphore,
+    done: Semaphore,
+    block: SharedBlock,
 ) -> None:
     """Be worker `job.worker` until the parent says close, or is gone."""
     _prepare(job, pipe)
     try:
-        Worker(job, pipe, wake, done, block).serve()
+        Worker(job, pipe, inbox, wake, done, block).serve()
     except (BrokenPipeError, ConnectionResetError):
         _leave()  # the parent went away in the middle of an answer
 

@@ -1,0 +1,120 @@
+"""EnvGroup: environments on neighbouring rows, run one after another in whatever process it is."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from puffer.core import Buffers, PufferEnv
+from puffer.core.env import Infos
+
+Result = TypeVar("Result")
+
+
+class EnvGroup:
+    """Environments on neighbouring rows of one set of buffers, run one after another.
+
+    Args:
+        envs: at least one, alike, in the order of their rows.
+        buffers: the rows of all of them.
+        first_env: the number of `envs[0]` in the whole vector.
+    """
+
+    def __init__(self, envs: Sequence[PufferEnv], buffers: Buffers, first_env: int = 0) -> None:
+        self._envs = envs
+        self._buffers = buffers
+        self._numbers = range(first_env, first_env + len(envs))
+        self._turns = [
+            (number, env.step, env.actions, number * env.num_agents)
+            for number, env in zip(self._numbers, envs, strict=True)
+        ]
+
+    @property
+    def num_simulations(self) -> int:
+        """How many seeds a reset uses."""
+        return sum(env.num_simulations for env in self._envs)
+
+    @property
+    def unable_to_save(self) -> str | None:
+        """The class of the first environment whose state cannot be saved; None: all can."""
+        return next((class_name(env) for env in self._envs if not env.can_save_state), None)
+
+    def reset(self, seed: int | None) -> Infos:
+        """Begin new episodes everywhere, with clean rewards and flags."""
+        infos: Infos = []
+        for number, env in zip(self._numbers, self._envs, strict=True):
+            with _named(number, f"reset(seed={seed})"):
+                given = env.reset(seed)[1]
+            if given:
+                infos += _in_whole(given, number * env.num_agents)
+            if seed is not None:
+                seed += env.num_simulations
+        self._clear()
+        return infos
+
+    def _clear(self) -> None:
+        for array in (self._buffers.rewards, self._buffers.terminals, self._buffers.truncations):
+            array.fill(0)
+
+    def step(self) -> Infos:
+        """Advance every environment by the actions that stand in the buffers."""
+        infos: Infos = []
+        for number, step, actions, first_row in self._turns:
+            try:
+                given = step(actions)[4]
+            except Exception as error:
+                error.add_note(f"raised by env {number} in step(actions={actions})")
+                raise
+            if given:
+                infos += _in_whole(given, first_row)
+        return infos
+
+    def state(self) -> list[bytes]:
+        """Return the state of every environment."""
+        return self._ask("state()", lambda env: env.state())
+
+    def set_state(self, states: Sequence[bytes]) -> None:
+        """Continue from `states`, one for each environment, with clean rewards and flags."""
+        left = iter(states)
+        self._ask("set_state()", lambda env: env.set_state(next(left)))
+        self._clear()
+
+    def _ask(self, call: str, question: Callable[[PufferEnv], Result]) -> list[Result]:
+        answers = []
+        for number, env in zip(self._numbers, self._envs, strict=True):
+            with _named(number, call):
+                answers.append(question(env))
+        return answers
+
+    def close(self) -> None:
+        """Close every environment, even if one of them raises."""
+        with contextlib.ExitStack() as stack:
+            for env in self._envs:
+                stack.callback(env.close)
+
+
+def class_name(env: PufferEnv) -> str:
+    """Return the name of the environment's class; of the innermost one, if it is wrapped."""
+    inner = env.driver_env
+    while (wrapped := getattr(inner, "env", None)) is not None:
+        inner = wrapped
+    return type(inner).__name__
+
+
+@contextlib.contextmanager
+def _named(number: int, call: str) -> Iterator[None]:
+    """Let an error name the environment and the call that it comes from."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"raised by env {number} in {call}")
+        raise
+
+
+def _in_whole(infos: Infos, first_row: int) -> Infos:
+    """Return the infos of an environment with its rows' numbers in the whole vector."""
+    return [
+        {**info, "agent_id": info["agent_id"] + first_row} if "agent_id" in info else info
+        for info in infos
+    ]

@@ -1,0 +1,82 @@
+"""InProcess: what the backends share whose environments live in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from puffer.core.env import Infos
+from puffer.vector import state as packed
+from puffer.vector.group import EnvGroup
+from puffer.vector.protocol import Batch, VectorEnv
+from puffer.vector.recipe import Recipe, build_envs
+
+
+class InProcess(VectorEnv):
+    """Environments that are reset and received together, in the calling thread."""
+
+    def __init__(
+        self,
+        recipes: Sequence[Recipe],
+        *,
+        final_observations: bool | None = False,
+        action_masks: bool | None = False,
+    ) -> None:
+        self._envs, self._buffers = build_envs(
+            recipes, final_observations=final_observations, action_masks=action_masks
+        )
+        self._describe(self._envs[0], len(recipes), len(recipes))
+        self._group = EnvGroup(self._envs, self._buffers)
+        self._unable_to_save = self._group.unable_to_save
+        self.final_observations = self._buffers.final_observations
+        self.action_masks = self._buffers.action_masks
+        self._agent_ids = np.arange(self.num_agents)
+        self._infos: Infos = []
+        self._held = False
+
+    def async_reset(self, seed: int | None = None) -> None:
+        """Begin new episodes everywhere; `recv` gives the first batch."""
+        self._check_reset(seed)
+        self._phase = "reset"  # stays so if an environment raises
+        self._infos = self._group.reset(seed)
+        self._phase = "recv"
+
+    def recv(self) -> Batch:
+        """Return the arrays of all environments."""
+        if self._phase != "recv":
+            self._refuse("recv")
+        self._phase = "send"
+        self._held = False
+        b = self._buffers
+        flags = b.terminals, b.truncations
+        return b.observations, b.rewards, *flags, self._infos, self._agent_ids, b.masks
+
+    def hold(self) -> None:
+        """Make `recv` return the same arrays again, without infos."""
+        if self._phase != "send":
+            self._refuse("hold")
+        self._infos = []
+        self._held = True
+        self._phase = "recv"
+
+    def state(self) -> bytes:
+        """Return what decides all that comes next, in every environment."""
+        self._check_state("state", at_rest=self._held or self._phase == "send")
+        return packed.pack(self._group.state())
+
+    def set_state(self, state: bytes) -> None:
+        """Continue from what `state()` returned; `recv` gives the first batch."""
+        self._check_state("set_state")
+        states = packed.unpack(state, self.total_envs)
+        self._phase = "reset"  # stays so if an environment raises
+        self._group.set_state(states)
+        self._infos = []
+        self._held = True
+        self._phase = "recv"
+
+    def close(self) -> None:
+        """Close every environment; calling it again does nothing."""
+        if self._phase != "closed":
+            self._phase = "closed"
+            self._group.close()
