@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import pickle
 import random
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from puffer.core import Buffers, PufferEnv
-from puffer.core.errors import ActionError, ConformanceError
+from puffer.core.errors import ActionError, ConformanceError, UsageError
 from puffer.core.spaces import Box, Discrete, FlatActionSpace, MultiDiscrete
 from puffer.core.stats import episode_info
 from puffer.core.testing import check_env
@@ -82,10 +83,37 @@ class Right(PufferEnv):
         return {**episode_info(self.returns[k], self.lengths[k]), "agent_id": k}
 
 
+class Saving(Right):
+    """The same, and its state can be saved."""
+
+    can_save_state = True
+
+    def state(self) -> bytes:
+        return pickle.dumps((self.num_agents, self.rngs, self.clocks, self.returns, self.lengths))
+
+    def set_state(self, state: bytes) -> None:
+        try:
+            agents, *rest = pickle.loads(state)
+            matches = agents == self.num_agents and pickle.dumps((agents, *rest)) == state
+        except (EOFError, pickle.UnpicklingError):
+            matches = False
+        if not matches:
+            raise UsageError("the state was made by another env: expected one of as many walks")
+        self.rngs, self.clocks, self.returns, self.lengths = rest
+        self.rewards[:] = 0.0
+        self.terminals[:] = self.truncations[:] = False
+        self.masks[:] = True
+        if self.action_masks is not None:
+            self.action_masks[:] = True
+        self.observe()
+
+
 @pytest.mark.parametrize(
     "env",
     [
         Right,
+        Saving,
+        lambda: Saving(5),
         functools.partial(Right, num_walks=1),
         functools.partial(Right, action_space=MultiDiscrete([3, 4]), num_walks=2),
         functools.partial(Right, action_space=Box(-1, np.inf, (2,))),
@@ -127,6 +155,76 @@ def test_an_env_with_masks_and_shared_seeds_passes() -> None:
             return {"note": k}
 
     check_env(functools.partial(Pair, num_walks=2))
+
+
+def badly_saving(**methods: Any) -> type[Saving]:
+    return type("Broken", (Saving,), methods)
+
+
+def forgets_streams(self: Any, state: bytes) -> None:
+    streams = self.rngs
+    Saving.set_state(self, state)
+    self.rngs = streams
+
+
+def keeps_rewards(self: Any, state: bytes) -> None:
+    Saving.set_state(self, state)
+    self.rewards[:] = 1.0
+
+
+def hides_observations(self: Any, state: bytes) -> None:
+    Saving.set_state(self, state)
+    self.observations[:] = 0.0
+
+
+def draws(self: Any) -> bytes:
+    state = Saving.state(self)
+    self.rngs[0].integers(3)
+    return state
+
+
+def takes_anything(self: Any, state: bytes) -> None:
+    if state and pickle.dumps(pickle.loads(state)) == state:
+        Saving.set_state(self, state)
+
+
+@pytest.mark.parametrize(
+    ("env", "sentence"),
+    [
+        (
+            badly_saving(state=lambda self: bytearray(Saving.state(self))),
+            r"Broken\.state returned a bytearray, expected bytes",
+        ),
+        (
+            badly_saving(state=draws),
+            r"Broken\.step \(number \d+ after state\) gave other rewards than without it: let "
+            r"state\(\) return all that decides what comes next, random streams included, and "
+            r"set_state put all of it back",
+        ),
+        (
+            badly_saving(set_state=forgets_streams),
+            r"Broken\.step \(number \d+ after set_state\) gave other rewards than without it",
+        ),
+        (
+            badly_saving(set_state=keeps_rewards),
+            r"Broken\.set_state left rewards or flags of earlier steps: set self\.rewards, "
+            r"self\.terminals and self\.truncations to 0",
+        ),
+        (
+            badly_saving(set_state=hides_observations),
+            r"Broken\.set_state did not write self\.observations as they were when state\(\) was "
+            r"called: save them too, or compute them anew",
+        ),
+        (
+            badly_saving(set_state=takes_anything),
+            r"Broken\.set_state took 0 bytes, where state\(\) gives \d+: raise UsageError unless "
+            r"the state is one of this env's",
+        ),
+    ],
+)
+def test_a_state_that_does_not_bring_all_back_is_found(env: Any, sentence: str) -> None:
+    with pytest.raises(ConformanceError, match=sentence):
+        check_env(env)
 
 
 def broken(**methods: Any) -> type[Right]:

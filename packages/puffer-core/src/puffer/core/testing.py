@@ -12,7 +12,7 @@ import numpy as np
 
 from puffer.core.buffers import Buffers
 from puffer.core.env import PufferEnv
-from puffer.core.errors import ActionError, ConformanceError
+from puffer.core.errors import ActionError, ConformanceError, UsageError
 from puffer.core.spaces import Box, Discrete, FlatActionSpace
 
 _GUARD = 2  # rows before and behind those of the env, which it must not touch
@@ -35,7 +35,8 @@ def check_env(
 
     Plays the same episodes in differently filled buffers and compares. Checks shapes and dtypes,
     writing in place and within bounds, masks, flags, infos, seeding, `close`, and that no global
-    random state is used. It leaves an instance that it was given closed.
+    random state is used; where `can_save_state` is True, that a state brings everything back and a
+    wrong one is refused. It leaves an instance that it was given closed.
 
     Args:
         env: a class, a creator function, or an instance.
@@ -61,6 +62,11 @@ def check_env(
     _check_final_observations(runs, name)
     _check_infos(runs[0], name)
     _check_seeds(_with_buffers(subject, make, _FILLS[0]), seed, name)
+    if subject.can_save_state:
+        saved = _check_state(_with_buffers(subject, make, _FILLS[0]), actions, runs[0], seed, name)
+        _check_restored(
+            _with_buffers(subject, make, _FILLS[1]), saved, actions, runs[0], seed, name
+        )
     _check_wrong_action(subject, name)
     if _global_random_state() != globals_before:
         raise ConformanceError(
@@ -312,6 +318,86 @@ def _check_seeds(setup: tuple[PufferEnv, Buffers, Buffers], seed: int, name: str
             f"reset(seed={seed}) does: give simulation k the seed s + k, or override "
             "num_simulations if there are fewer simulations than agents"
         )
+
+
+def _check_state(
+    setup: tuple[PufferEnv, Buffers, Buffers],
+    actions: list[np.ndarray],
+    played: list[_Step],
+    seed: int,
+    name: str,
+) -> bytes:
+    """Return the state after half of the actions; taking it must not disturb the other half."""
+    env, buf, _ = setup
+    half = len(actions) // 2
+    env.reset(seed=seed)
+    for action in actions[:half]:
+        env.step(action.copy())
+    saved = env.state()
+    if not isinstance(saved, bytes):
+        raise ConformanceError(f"{name}.state returned {_kind(saved)}, expected bytes")
+    _check_continued(env, buf, actions[half:], played[half + 1 :], "state", name)
+    return saved
+
+
+def _check_restored(
+    setup: tuple[PufferEnv, Buffers, Buffers],
+    saved: bytes,
+    actions: list[np.ndarray],
+    played: list[_Step],
+    seed: int,
+    name: str,
+) -> None:
+    """Continue from `saved`, elsewhere, where other episodes had begun; refuse wrong states."""
+    env, buf, _ = setup
+    half = len(actions) // 2
+    env.reset(seed=seed + 1)
+    env.set_state(saved)
+    if buf.rewards.any() or buf.terminals.any() or buf.truncations.any():
+        raise ConformanceError(
+            f"{name}.set_state left rewards or flags of earlier steps: set self.rewards, "
+            "self.terminals and self.truncations to 0"
+        )
+    restored = _take(buf, [], "set_state", name)
+    for array_name in ("observations", "masks", "action_masks"):
+        array = restored.arrays.get(array_name)
+        if array is not None and not np.array_equal(array, played[half].arrays[array_name]):
+            raise ConformanceError(
+                f"{name}.set_state did not write self.{array_name} as they were when state() was "
+                "called: save them too, or compute them anew"
+            )
+    _check_continued(env, buf, actions[half:], played[half + 1 :], "set_state", name)
+    for wrong in (b"", saved[:-1], saved + b"\0"):
+        try:
+            env.set_state(wrong)
+        except UsageError:
+            continue
+        raise ConformanceError(
+            f"{name}.set_state took {len(wrong)} bytes, where state() gives {len(saved)}: raise "
+            "UsageError unless the state is one of this env's"
+        )
+
+
+def _check_continued(
+    env: PufferEnv,
+    buf: Buffers,
+    actions: list[np.ndarray],
+    expected: list[_Step],
+    call: str,
+    name: str,
+) -> None:
+    """Play `actions` and compare with what they gave when nothing interrupted them."""
+    for number, (action, step) in enumerate(zip(actions, expected, strict=True), 1):
+        now = _take(buf, env.step(action.copy())[4], "step", name)
+        for array_name in (*_WRITTEN, "action_masks"):
+            if array_name in step.arrays and not np.array_equal(
+                now.arrays[array_name], step.arrays[array_name]
+            ):
+                raise ConformanceError(
+                    f"{name}.step (number {number} after {call}) gave other {array_name} than "
+                    "without it: let state() return all that decides what comes next, random "
+                    "streams included, and set_state put all of it back"
+                )
 
 
 def _check_wrong_action(env: PufferEnv, name: str) -> None:
