@@ -1,6 +1,8 @@
 """Properties of layouts over generated spaces: nothing is lost, flat samples are in flat spaces.
 
-Each property sees `EXAMPLES` spaces; set PUFFER_EXAMPLES for a longer run.
+Each property sees `EXAMPLES` spaces; for a longer run
+
+    PUFFER_EXAMPLES=50000 python3 tools/dev.py test packages/puffer-core/tests/test_properties.py
 """
 
 from __future__ import annotations
