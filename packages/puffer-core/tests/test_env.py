@@ -67,6 +67,13 @@ def test_reset_and_step_must_be_defined() -> None:
         Env().step([0, 0])
 
 
+def test_an_env_that_cannot_save_its_state_says_so() -> None:
+    with pytest.raises(UsageError, match=r"Env cannot save its state: begin with reset\(seed\)"):
+        Env().state()
+    with pytest.raises(UsageError, match=r"Env cannot restore a state: begin with reset\(seed\)"):
+        Env().set_state(b"")
+
+
 def test_with_closes() -> None:
     closed = []
 
