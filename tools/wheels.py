@@ -155,19 +155,44 @@ def check_third_party(wheels: dict[str, Path], folder: Path) -> None:
     )  # fmt: skip
     if missing.returncode != 2 or 'pip install "puffer-train[ocean]"' not in missing.stderr:
         raise CheckError(f"puffer-train without puffer-ocean does not say so: {missing.stderr}")
-    print("puffer-maze: building isolated, against the wheels", flush=True)
-    pip("wheel", "--no-deps", "--find-links", DIST, "-w", folder / "maze", MAZE)
-    maze = next((folder / "maze").glob("puffer_maze-*.whl"))
-    install(python, wheels, folder, maze)
-    flags = ["--train.total-steps", "16384", "--train.device", "cpu"]
-    run(
-        [python.with_name("puffer-train"), "--env", "maze", *flags],
-        "training puffer-maze by name",
-        cwd=folder,
-    )
-    if not list(folder.glob("experiments/**/model.safetensors")):
-        raise CheckError("training puffer-maze by name left no checkpoint")
-    print("puffer-maze: trains by name", flush=True)
+    check_package("maze", MAZE, python, wheels, folder)
+    check_kit(python, wheels, folder)
+
+
+def check_kit(python: Path, wheels: dict[str, Path], folder: Path) -> None:
+    """Let the kit write a package, build it isolated, run its own tests, and train it by name."""
+    written = folder / "written"
+    run([python, "-m", "puffer.ocean", "new", "catch_it", "--path", written], "ocean new")
+    check_package("catch_it", written, python, wheels, folder)
+    pip("install", "--no-compile", "pytest", python=python)
+    run([python, "-m", "pytest", "-q", written / "tests"], "the kit's own tests", cwd=folder)
+    print("catch_it: its tests pass", flush=True)
+
+
+def check_package(
+    name: str, source: Path, python: Path, wheels: dict[str, Path], folder: Path
+) -> None:
+    """Build a third party's package isolated against the wheels, install it, train it by name.
+
+    Raises:
+        CheckError: a step failed, or left no checkpoint.
+    """
+    print(f"{name}: building isolated, against the wheels", flush=True)
+    pip("wheel", "--no-deps", "--find-links", DIST, "-w", folder / name, source)
+    install(python, wheels, folder, next((folder / name).glob("*.whl")))
+    flags = [
+        "--train.total-steps",
+        "16384",
+        "--train.device",
+        "cpu",
+        "--train.data-dir",
+        f"{name}-runs",
+    ]
+    train: list[str | Path] = [python.with_name("puffer-train"), "--env", name, *flags]
+    run(train, f"training {name} by name", cwd=folder)
+    if not list((folder / f"{name}-runs").glob("**/model.safetensors")):
+        raise CheckError(f"training {name} by name left no checkpoint")
+    print(f"{name}: trains by name", flush=True)
 
 
 def new_venv(folder: Path) -> Path:

@@ -17,7 +17,9 @@ import pytest
 
 import puffer.ocean
 from puffer.core.buffers import Buffers
+from puffer.core.spaces import Box, Discrete
 from puffer.ocean.envs import family
+from puffer.ocean.kit.new import package_files
 from puffer.ocean.native import OceanEnv
 
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
@@ -46,8 +48,7 @@ class Trace:
 def _play(env: OceanEnv, steps: int, *, seed: int = 7, actions: np.ndarray | None = None) -> Trace:
     """Reset, step with `actions` (or random ones, the same in every call), and close."""
     if actions is None:
-        n = env.single_action_space.n
-        actions = np.random.default_rng(3).integers(0, n, (steps, env.num_agents))
+        actions = _random_actions(env, steps)
     first = env.reset(seed)[0].copy()
     rows: dict[str, list[np.ndarray]] = {f.name: [] for f in dataclasses.fields(Trace)[1:-1]}
     infos = []
@@ -60,6 +61,22 @@ def _play(env: OceanEnv, steps: int, *, seed: int = 7, actions: np.ndarray | Non
     env.close()
     stacked = {name: np.stack(values) if values else None for name, values in rows.items()}
     return Trace(first=first, infos=infos, **stacked)  # type: ignore[arg-type]
+
+
+def _random_actions(env: OceanEnv, steps: int, *, seed: int = 3) -> np.ndarray:
+    """Return actions for `steps` steps of every agent, whatever the action space."""
+    space, rng = env.single_action_space, np.random.default_rng(seed)
+    shape = (steps, env.num_agents)
+    if isinstance(space, Box):
+        return rng.uniform(space.low, space.high, (*shape, *space.shape)).astype(space.dtype)
+    if isinstance(space, Discrete):
+        return rng.integers(0, space.n, shape)
+    return rng.integers(0, space.nvec, (*shape, len(space.nvec)))
+
+
+def _same_actions(env: OceanEnv) -> np.ndarray:
+    """Return one step's actions, the same for every agent."""
+    return np.zeros_like(env.actions)
 
 
 def _buffers(env_class: type[OceanEnv], num_envs: int, **options: Any) -> Buffers:
@@ -89,6 +106,18 @@ def env_class(request: pytest.FixtureRequest) -> type[OceanEnv]:
 def play() -> Callable[..., Trace]:
     """Return the function that plays an env."""
     return _play
+
+
+@pytest.fixture
+def random_actions() -> Callable[..., np.ndarray]:
+    """Return the function that draws actions for an env."""
+    return _random_actions
+
+
+@pytest.fixture
+def same_actions() -> Callable[..., np.ndarray]:
+    """Return the function that gives all agents of an env the same action."""
+    return _same_actions
 
 
 @pytest.fixture
@@ -128,8 +157,15 @@ def compiled() -> Path:
     """Return the folder of all that `cpp/CMakeLists.txt` builds; what is up to date stays."""
     build = CPP.parents[1] / "build" / f"tests-{sys.implementation.cache_tag}"
     maze = f"-DMAZE={MAZE if MAZE.exists() else ''}"
+    kit = build.parent / "kit"  # what `python -m puffer.ocean new catch_it` writes
+    for file, text in package_files("catch_it").items():
+        path = kit / file
+        if not path.exists() or path.read_text("utf-8") != text:  # keeps what is compiled
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
+    options = (maze, f"-DKIT={kit}")
     for result in (
-        _configure(CPP, build, maze, "-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O0"),
+        _configure(CPP, build, *options, "-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O0"),
         subprocess.run(
             [sys.executable, "-m", "cmake", "--build", str(build), "-j", "2"],
             capture_output=True,

@@ -41,3 +41,6 @@ def test_the_compiler_names_what_an_environment_lacks() -> None:
     ):
         assert re.search(f"error: static assertion failed.*{re.escape(sentence)}", result.stderr)
     assert "[with E = Good]" not in result.stderr
+    # One error for each of them, short enough to be read.
+    assert len(re.findall("error:", result.stderr)) == 7
+    assert len(result.stderr.splitlines()) < 7 * 15

@@ -16,6 +16,13 @@ from puffer.ocean.native import OceanEnv
 
 EnvClass = type[OceanEnv]
 
+# Their rules draw nothing at random: every episode is the same, whatever the seed.
+UNSEEDED = {"Password", "Stochastic"}
+# Every first observation is the same, so that it does not show how an episode was drawn.
+PLAIN_START = {"Bandit"}
+# Random play hardly ever ends an episode before it is truncated.
+ENDLESS = {"Bandit", "SquaredTargets"}
+
 
 def assert_same(a: Any, b: Any) -> None:
     for x, y in zip(a.arrays(), b.arrays(), strict=True):
@@ -31,7 +38,8 @@ def test_every_step_stays_within_the_space_and_says_what_happened(
     assert space.contains(trace.first)
     assert all(space.contains(observations) for observations in trace.observations)
     assert np.isfinite(trace.rewards).all()
-    assert trace.terminals.any()
+    assert (trace.terminals | trace.truncations).any()
+    assert trace.terminals.any() == (env_class.__name__ not in ENDLESS)
     assert trace.masks.all()
     assert not (trace.terminals & trace.truncations).any()
 
@@ -42,13 +50,16 @@ def test_the_same_seed_plays_the_same_and_another_plays_otherwise(
     trace = play(env_class(8), 300)
     assert_same(trace, play(env_class(8), 300))
     other = play(env_class(8), 300, seed=100)
-    assert not np.array_equal(trace.observations, other.observations)
+    differ = [
+        not np.array_equal(*pair) for pair in zip(trace.arrays(), other.arrays(), strict=True)
+    ]
+    assert any(differ) == (env_class.__name__ not in UNSEEDED)
 
 
-def test_a_second_reset_starts_anew(env_class: EnvClass) -> None:
+def test_a_second_reset_starts_anew(env_class: EnvClass, same_actions: Any) -> None:
     with env_class(8) as env:
         first = env.reset(5)[0].copy()
-        actions = np.zeros(8, np.int32)
+        actions = same_actions(env)
         runs = []
         for _ in range(2):
             env.reset(5)
@@ -57,13 +68,14 @@ def test_a_second_reset_starts_anew(env_class: EnvClass) -> None:
         np.testing.assert_array_equal(env.reset(5)[0], first)
 
 
-def test_without_a_seed_each_reset_differs(env_class: EnvClass) -> None:
+def test_without_a_seed_each_reset_differs(env_class: EnvClass, same_actions: Any) -> None:
     with env_class(64) as env:
         runs = []
         for _ in range(2):
             env.reset()
-            runs.append(env.step(np.zeros(64, np.int32))[0].copy())
-        assert not np.array_equal(*runs)
+            observations, rewards, *_ = env.step(same_actions(env))
+            runs.append([*observations.ravel(), *rewards])
+        assert (runs[0] != runs[1]) == (env_class.__name__ not in UNSEEDED)
 
 
 @pytest.mark.parametrize("num_threads", [2, 3])
@@ -77,8 +89,10 @@ def test_threads_change_nothing(env_class: EnvClass, play: Any, num_threads: int
             assert info == pytest.approx(other, nan_ok=True)
 
 
-def test_the_split_into_envs_changes_nothing(env_class: EnvClass, play: Any) -> None:
-    actions = np.random.default_rng(1).integers(0, env_class().single_action_space.n, (300, 64))
+def test_the_split_into_envs_changes_nothing(
+    env_class: EnvClass, play: Any, random_actions: Any
+) -> None:
+    actions = random_actions(env_class(64), 300, seed=1)
     whole = play(env_class(64), 300, seed=11, actions=actions)
     left = play(env_class(32), 300, seed=11, actions=actions[:, :32])
     right = play(env_class(32), 300, seed=11 + 32, actions=actions[:, 32:])
@@ -87,7 +101,9 @@ def test_the_split_into_envs_changes_nothing(env_class: EnvClass, play: Any) -> 
         np.testing.assert_array_equal(getattr(whole, name), parts)
 
 
-def test_an_ended_episode_is_followed_by_a_fresh_one(env_class: EnvClass, play: Any) -> None:
+def test_an_ended_episode_is_followed_by_a_fresh_one(
+    env_class: EnvClass, play: Any, same_actions: Any
+) -> None:
     with env_class(20_000) as env:
         firsts = env.reset(1)[0].copy()
     low, high = firsts.min(axis=0), firsts.max(axis=0)
@@ -95,22 +111,25 @@ def test_an_ended_episode_is_followed_by_a_fresh_one(env_class: EnvClass, play: 
     ended = trace.terminals | trace.truncations
     starts = trace.observations[ended]
     assert ((low <= starts) & (starts <= high)).all()
+    if env_class.__name__ in UNSEEDED | PLAIN_START:
+        return
     # They are drawn anew: the same simulation and actions, yet another second observation.
-    idle = play(env_class(64, max_steps=2), 40, actions=np.zeros((40, 64), np.int32))
+    env = env_class(64, max_steps=2)
+    idle = play(env, 40, actions=np.stack([same_actions(env)] * 40))
     seconds = idle.observations[0::2, ~idle.terminals.any(axis=0)]
     assert seconds.shape[1] > 0
     assert all(not np.array_equal(seconds[0], second) for second in seconds[1:])
 
 
 def test_max_steps_truncates_and_nothing_else_does(env_class: EnvClass, play: Any) -> None:
-    env = env_class(32, max_steps=5, report_interval=0)
-    assert env.max_steps == 5
+    env = env_class(32, max_steps=3, report_interval=0)
+    assert env.max_steps == 3
     trace = play(env, 200)
     lengths = np.zeros(32, int)
     for terminals, truncations in zip(trace.terminals, trace.truncations, strict=True):
         lengths += 1
-        assert (lengths[truncations] == 5).all()
-        assert (lengths <= 5).all()
+        assert (lengths[truncations] == 3).all()
+        assert (lengths <= 3).all()
         lengths[terminals | truncations] = 0
     assert trace.truncations.any()
 
@@ -119,7 +138,7 @@ def test_final_observations_hold_the_end_of_the_episode(
     env_class: EnvClass, play: Any, make_buffers: Any
 ) -> None:
     """The last observation of a truncated episode is what a longer limit would have shown."""
-    limit = 6
+    limit = 3
     with_finals = play(env_class(32, max_steps=limit, buf=make_buffers(env_class, 32)), limit)
     longer = play(env_class(32, max_steps=limit + 1), limit)
     ended = with_finals.truncations[limit - 1] & ~with_finals.terminals[:limit].any(axis=0)
@@ -189,34 +208,37 @@ def test_interval_infos_are_the_means_of_the_episodes(env_class: EnvClass, play:
             assert info[key] == pytest.approx(math.fsum(e[key] for e in episodes) / len(episodes))
 
 
-def test_nothing_is_written_outside_the_rows(env_class: EnvClass, make_buffers: Any) -> None:
+def test_nothing_is_written_outside_the_rows(
+    env_class: EnvClass, make_buffers: Any, random_actions: Any
+) -> None:
     """The env owns rows 1 to -1 of larger arrays, whose outer rows are sentinels."""
     whole = make_buffers(env_class, 10)
     untouched = {name: array.copy() for name, array in whole.arrays().items() if array is not None}
     with env_class(8, buf=whole.rows(1, 9), num_threads=2, max_steps=20) as env:
         env.reset(0)
-        actions = np.random.default_rng(0).integers(0, env.single_action_space.n, (300, 8))
-        for row in actions:
+        for row in random_actions(env, 300):
             env.step(row)
     for name, before in untouched.items():
         array = getattr(whole, name)
         np.testing.assert_array_equal(array[[0, -1]], before[[0, -1]])
 
 
-def test_every_row_is_written(env_class: EnvClass, make_buffers: Any) -> None:
+def test_every_row_is_written(env_class: EnvClass, make_buffers: Any, same_actions: Any) -> None:
     buffers = make_buffers(env_class, 4)
     with env_class(4, buf=buffers) as env:
         env.reset(0)
-        env.step(np.zeros(4, np.int32))
+        env.step(same_actions(env))
         assert env.observation_space.contains(buffers.observations)
         assert (buffers.rewards.view(np.uint32) != 0x2A2A2A2A).all()
 
 
-def test_new_buffers_may_be_attached(env_class: EnvClass, make_buffers: Any, play: Any) -> None:
+def test_new_buffers_may_be_attached(
+    env_class: EnvClass, make_buffers: Any, play: Any, same_actions: Any
+) -> None:
     expected = play(env_class(8), 50)
     env = env_class(8)
     env.reset(0)
-    env.step(np.zeros(8, np.int32))
+    env.step(same_actions(env))
     env.attach(make_buffers(env_class, 8))
     assert_same(play(env, 50), expected)
 

@@ -7,18 +7,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from puffer.ocean.envs.bandit import Bandit as Bandit
     from puffer.ocean.envs.breakout import Breakout as Breakout
     from puffer.ocean.envs.cartpole import Cartpole as Cartpole
     from puffer.ocean.envs.connect4 import Connect4 as Connect4
+    from puffer.ocean.envs.continuous import Continuous as Continuous
+    from puffer.ocean.envs.memory import Memory as Memory
+    from puffer.ocean.envs.password import Password as Password
     from puffer.ocean.envs.pong import Pong as Pong
     from puffer.ocean.envs.squared import Squared as Squared
+    from puffer.ocean.envs.squared_targets import SquaredTargets as SquaredTargets
+    from puffer.ocean.envs.stochastic import Stochastic as Stochastic
+    from puffer.ocean.sanity.multiagent import Multiagent as Multiagent
+    from puffer.ocean.sanity.performance import Performance as Performance
+    from puffer.ocean.sanity.performance_empiric import PerformanceEmpiric as PerformanceEmpiric
+    from puffer.ocean.sanity.spaces import Spaces as Spaces
 
 _ENVS = {
-    "Breakout": "breakout",
-    "Cartpole": "cartpole",
-    "Connect4": "connect4",
-    "Pong": "pong",
-    "Squared": "squared",
+    "Bandit": "envs.bandit",
+    "Breakout": "envs.breakout",
+    "Cartpole": "envs.cartpole",
+    "Connect4": "envs.connect4",
+    "Continuous": "envs.continuous",
+    "Memory": "envs.memory",
+    "Multiagent": "sanity.multiagent",
+    "Password": "envs.password",
+    "Performance": "sanity.performance",
+    "PerformanceEmpiric": "sanity.performance_empiric",
+    "Pong": "envs.pong",
+    "Spaces": "sanity.spaces",
+    "Squared": "envs.squared",
+    "SquaredTargets": "envs.squared_targets",
+    "Stochastic": "envs.stochastic",
 }
 
 
@@ -34,7 +54,7 @@ def get_cmake_dir() -> str:
 
 def __getattr__(name: str) -> Any:
     if name in _ENVS:
-        return getattr(importlib.import_module(f"puffer.ocean.envs.{_ENVS[name]}"), name)
+        return getattr(importlib.import_module(f"puffer.ocean.{_ENVS[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -19,6 +19,7 @@ from puffer.core.errors import MissingPackageError, PufferError, UsageError
 from puffer.core.registry import EnvFamily, EnvSpec, Option
 from puffer.core.spaces import Box, Discrete, FlatActionSpace, MultiDiscrete
 from puffer.ocean import render
+from puffer.ocean.render import Picture
 
 PROTOCOL = 2  # the `PUFFER_OCEAN_PROTOCOL` of the extensions that this file can drive
 
@@ -92,10 +93,13 @@ class OceanEnv(PufferEnv):
     Attributes:
         extension: the module that `puffer_add_envs` made.
         native_name: the environment's name in it.
+        keys: what a person plays with: pygame's name of a key -> action; that of `""` is taken when
+            no key is down, and without it the game waits for one.
     """
 
     extension: ClassVar[str]
     native_name: ClassVar[str]
+    keys: ClassVar[Mapping[str, Any]] = {}
     can_fill_final_observations = True
     can_fill_action_masks = _Described("masks")
     can_save_state = _Described("saves")
@@ -207,8 +211,11 @@ class OceanEnv(PufferEnv):
         `rgb_array` gives a new (height, width, 3) uint8 array, `ansi` a string, `human` shows a
         window and waits until the frame is due.
         """
-        picture = render.Picture(**self._engine.draw(simulation))
-        return self._renderer.show(picture, self.metadata["render_fps"])
+        return self._renderer.show(self.picture(simulation), self.metadata["render_fps"])
+
+    def picture(self, simulation: int = 0) -> Picture:
+        """Return the shapes of one simulation, whatever the render mode."""
+        return Picture(**self._engine.draw(simulation))
 
     def close(self) -> None:
         """Release everything; calling it again does nothing, any other call is an error."""

@@ -48,8 +48,8 @@ def open_renderer(mode: str | None, owner: str) -> Renderer:
     if mode is None:
         return _NoRenderer(owner)
     renderers: dict[str, Callable[[], Renderer]] = {
-        "rgb_array": _ImageRenderer,
-        "human": _WindowRenderer,
+        "rgb_array": ImageRenderer,
+        "human": _open_window,
         "ansi": _TextRenderer,
     }
     if mode not in renderers:
@@ -57,6 +57,12 @@ def open_renderer(mode: str | None, owner: str) -> Renderer:
             f"render_mode={mode!r}: {owner} has {', '.join(repr(m) for m in MODES)} or None"
         )
     return renderers[mode]()
+
+
+def _open_window() -> Renderer:
+    from puffer.ocean.window import Window  # here, for it needs this module
+
+    return Window()
 
 
 class _NoRenderer:
@@ -73,17 +79,18 @@ class _NoRenderer:
         pass
 
 
-class _ImageRenderer:
+class ImageRenderer:
     """Gives a new (height, width, 3) uint8 array for each picture."""
 
     _SMOOTH = 2  # drawn at twice the size, then averaged: round shapes get smooth edges
 
     def __init__(self, mode: str = "rgb_array") -> None:
-        self._image = _require("PIL.Image", mode)
-        self._draw = _require("PIL.ImageDraw", mode)
-        self._font = _require("PIL.ImageFont", mode)
+        self._image = require("PIL.Image", mode)
+        self._draw = require("PIL.ImageDraw", mode)
+        self._font = require("PIL.ImageFont", mode)
 
     def show(self, picture: Picture, frames_per_second: float) -> np.ndarray:
+        """Return the picture's pixels."""
         scale = self._SMOOTH
         size = (round(picture.width), round(picture.height))
         image = self._image.new("RGB", (size[0] * scale, size[1] * scale), picture.background)
@@ -108,37 +115,7 @@ class _ImageRenderer:
         return np.array(image.reduce(scale))
 
     def close(self) -> None:
-        pass
-
-
-class _WindowRenderer:
-    """Shows each picture in one window and waits until the next frame is due."""
-
-    def __init__(self) -> None:
-        self._pygame = _require("pygame", "human")
-        self._pixels = _ImageRenderer("human")
-        self._window: Any = None
-
-    def show(self, picture: Picture, frames_per_second: float) -> None:
-        pygame = self._pygame
-        pixels = self._pixels.show(picture, frames_per_second)
-        height, width, _ = pixels.shape
-        if self._window is None:
-            pygame.display.init()
-            self._window = pygame.display.set_mode((width, height))
-            pygame.display.set_caption("Puffer")
-            self._clock = pygame.time.Clock()
-        self._window.blit(pygame.image.frombuffer(pixels.tobytes(), (width, height), "RGB"), (0, 0))
-        pygame.display.flip()
-        if any(event.type == pygame.QUIT for event in pygame.event.get()):
-            self.close()
-            raise KeyboardInterrupt("the window was closed")
-        self._clock.tick(frames_per_second)
-
-    def close(self) -> None:
-        if self._window is not None:
-            self._window = None
-            self._pygame.display.quit()
+        """Do nothing: it holds nothing."""
 
 
 class _TextRenderer:
@@ -201,7 +178,12 @@ def _text_row(cells: np.ndarray, row: int, letters: dict[tuple[int, int], str]) 
     return "".join(parts) + "\x1b[0m"
 
 
-def _require(module: str, mode: str) -> ModuleType:
+def require(module: str, mode: str) -> ModuleType:
+    """Return the imported `module`, which the render mode `mode` needs.
+
+    Raises:
+        MissingPackageError: it is not installed; says what to install.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 from puffer.core.buffers import Buffers
 from puffer.ocean.native import OceanEnv
 
@@ -11,6 +14,7 @@ class Squared(OceanEnv):
 
     extension = "puffer.ocean._native"
     native_name = "squared"
+    keys: ClassVar[Mapping[str, Any]] = {"space": 0, "down": 1, "up": 2, "left": 3, "right": 4}
 
     def __init__(
         self,

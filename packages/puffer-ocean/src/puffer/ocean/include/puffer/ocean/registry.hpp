@@ -224,21 +224,8 @@ class Erased final : public AnyEngine {
   Engine<E> engine_;
 };
 
-// Compiles only for an environment; what it lacks is in the first error.
-template <class E>
-EnvEntry entry(const char* name) {
-  static_assert(HasTypes<E>, "an environment names its types: using Obs, using Action, Config");
-  static_assert(ObservationType<typename E::Obs>,
-                "Obs must be std::uint8_t, std::int8_t, std::int32_t or float");
-  static_assert(ActionType<typename E::Action>, "Action must be std::int32_t or float");
-  static_assert(HasOptions<E>,
-                "an environment lists its options: static constexpr std::tuple config_fields");
-  static_assert(HasSpec<E>, "an environment needs `static Spec spec(const Config&)` and E{config}");
-  static_assert(HasReset<E>, "an environment needs `void reset(Rng&)`");
-  static_assert(HasStep<E>, "an environment needs `void step(Io<Action>, Rng&)`");
-  static_assert(HasObserve<E>, "an environment needs `void observe(std::span<Obs>) const`");
-  static_assert(!HasMask<E> || std::integral<typename E::Action>,
-                "`mask` goes with Action = std::int32_t: what of a Box is allowed are its bounds");
+template <Environment E>
+EnvEntry entry_of(const char* name) {
   return {.name = name,
           .observation_dtype = dtype_name<typename E::Obs>(),
           .action_dtype = dtype_name<typename E::Action>(),
@@ -251,6 +238,44 @@ EnvEntry entry(const char* name) {
                      bool each_episode) -> std::unique_ptr<AnyEngine> {
             return std::make_unique<Erased<E>>(options, num_envs, num_threads, each_episode);
           }};
+}
+
+// False, but only once E is known. An assertion of the concept itself would list why it fails.
+template <class E>
+inline constexpr bool kNever = false;
+
+// Names the first thing that E lacks, and compiles nothing else of it: one error, not a cascade.
+template <class E>
+constexpr bool is_environment() {
+  if constexpr (!HasTypes<E>) {
+    static_assert(kNever<E>, "an environment names its types: using Obs, using Action, Config");
+  } else if constexpr (!ObservationType<typename E::Obs>) {
+    static_assert(kNever<E>, "Obs must be std::uint8_t, std::int8_t, std::int32_t or float");
+  } else if constexpr (!ActionType<typename E::Action>) {
+    static_assert(kNever<E>, "Action must be std::int32_t or float");
+  } else if constexpr (!HasOptions<E>) {
+    static_assert(kNever<E>,
+                  "an environment lists its options: static constexpr std::tuple config_fields");
+  } else if constexpr (!HasSpec<E>) {
+    static_assert(kNever<E>, "an environment needs `static Spec spec(const Config&)` and E{config}");
+  } else if constexpr (!HasReset<E>) {
+    static_assert(kNever<E>, "an environment needs `void reset(Rng&)`");
+  } else if constexpr (!HasStep<E>) {
+    static_assert(kNever<E>, "an environment needs `void step(Io<Action>, Rng&)`");
+  } else if constexpr (!HasObserve<E>) {
+    static_assert(kNever<E>, "an environment needs `void observe(std::span<Obs>) const`");
+  } else if constexpr (HasMask<E>) {
+    static_assert(std::integral<typename E::Action>,
+                  "`mask` goes with Action = std::int32_t: what of a Box is allowed are its bounds");
+  }
+  return Environment<E>;
+}
+
+// Erases the type of an environment.
+template <class E>
+EnvEntry entry(const char* name) {
+  if constexpr (is_environment<E>()) return entry_of<E>(name);
+  return {};
 }
 
 }  // namespace detail

@@ -1,0 +1,3 @@
+#include "continuous.hpp"
+#include <puffer/ocean/registry.hpp>
+PUFFER_ENV(continuous, continuous::Continuous)

@@ -1,0 +1,3 @@
+#include "password.hpp"
+#include <puffer/ocean/registry.hpp>
+PUFFER_ENV(password, password::Password)

@@ -1,0 +1,3 @@
+#include "stochastic.hpp"
+#include <puffer/ocean/registry.hpp>
+PUFFER_ENV(stochastic, stochastic::Stochastic)
