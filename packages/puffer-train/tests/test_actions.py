@@ -66,3 +66,66 @@ def test_the_same_generator_repeats():
     first, second = (act.sample(logits, generator(3))[0] for _ in range(2))
     assert torch.equal(first, second)
     assert not torch.equal(first, act.sample(logits, generator(4))[0])
+
+
+def mixed(batch=40, seed=0):
+    g = generator(seed)
+    logits = [torch.randn(batch, n, generator=g) for n in (3, 2)]
+    normal = Normal(torch.randn(batch, 2, generator=g), torch.full((batch, 2), 0.5))
+    return act.Mixed(logits, normal, (True, False, False, True))
+
+
+def test_mixed_actions_are_a_product_in_the_order_of_the_columns():
+    output = mixed()
+    actions, log_probs = act.sample(output, generator())
+    assert actions.shape == (40, 4)
+    first, last = (Categorical(logits=p) for p in output.logits)
+    want = first.log_prob(actions[:, 0]) + last.log_prob(actions[:, 3])
+    want += output.normal.log_prob(actions[:, 1:3]).sum(-1)
+    torch.testing.assert_close(log_probs, want)
+    again, entropy = act.evaluate(output, actions)
+    torch.testing.assert_close(again, want)
+    torch.testing.assert_close(
+        entropy, first.entropy() + last.entropy() + output.normal.entropy().sum(-1)
+    )
+    greedy = act.sample(output, greedy=True)[0]
+    torch.testing.assert_close(greedy[:, 1:3], output.normal.mean)
+    assert torch.equal(greedy[:, 0].long(), output.logits[0].argmax(-1))
+
+
+@pytest.mark.parametrize("sizes", [(5,), (2, 3)])
+def test_forbidden_actions_have_no_probability_and_no_gradient(sizes):
+    parts = [torch.randn(300, n, generator=generator(n), requires_grad=True) for n in sizes]
+    output = parts[0] if len(parts) == 1 else parts
+    masks = torch.rand(300, 5, generator=generator(9)) < 0.6
+    columns = torch.split(masks, list(sizes), -1)
+    for column in columns:
+        column[:, 0] |= ~column.any(-1)
+    actions, log_probs = act.sample(output, generator(), masks)
+    again, entropy = act.evaluate(output, actions, masks)
+    torch.testing.assert_close(again, log_probs)
+    chosen = actions.view(300, -1)
+    want = 0.0
+    for i, (part, column) in enumerate(zip(parts, columns, strict=True)):
+        assert column.gather(1, chosen[:, i : i + 1]).all()
+        reference = Categorical(logits=part.detach().masked_fill(~column, -torch.inf))
+        want = want + reference.log_prob(chosen[:, i])
+    torch.testing.assert_close(log_probs.detach(), want)
+    (again.sum() + entropy.sum()).backward()
+    for part, column in zip(parts, columns, strict=True):
+        assert not part.grad[~column].any()
+        assert torch.isfinite(part.grad).all()
+
+
+def test_a_row_that_allows_nothing_is_no_accident():
+    logits = torch.tensor([[1.0, 5.0]], requires_grad=True)
+    masks = torch.zeros(1, 2, dtype=torch.bool)
+    _, log_prob = act.sample(logits, generator(), masks)
+    log_prob, entropy = act.evaluate(logits, torch.tensor([1]), masks)
+    torch.testing.assert_close(log_prob.exp(), torch.tensor([0.5]))
+    assert torch.isfinite(entropy).all()
+
+
+def test_greedy_choices_are_allowed_ones():
+    logits, masks = torch.tensor([[1.0, 5.0, 3.0]]), torch.tensor([[True, False, True]])
+    assert act.sample(logits, None, masks, greedy=True)[0].tolist() == [2]

@@ -52,7 +52,7 @@ def test_toml_round_trip(match_spec, tmp_path):
         ("[train]\nhorizon = 1.5", r"train\.horizon = 1\.5: expected int, got float"),
         ("[train]\nnorm_advantages = 1", r"expected bool, got int"),
         ("[train]\ntarget_kl = 'x'", r"expected float, got str"),
-        ("[train]\nanneal = 'x'", r"expected one of 'cosine', 'linear', 'none'"),
+        ("[train]\nlr_schedule = 'x'", r"expected one of 'cosine', 'linear', 'constant'"),
         ("[env]\nlength = true", r"env\.length = True: expected int, got bool"),
         ("train = ", "is not a TOML file"),
     ],

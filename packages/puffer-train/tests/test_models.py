@@ -8,7 +8,11 @@ from gymnasium.spaces import Box, Dict, Discrete
 
 from puffer.train import actions as act
 from puffer.train.cleanrl import Policy, RecurrentPolicy
-from puffer.train.models import Default, LSTMWrapper
+from puffer.train.models import Default, LSTMWrapper, MinGRUWrapper, linear_scan
+from puffer.train.models.default import Heads
+from puffer.train.models.recurrent import MinGRU
+from puffer.train.models.scan import halve, walk
+from puffer.train.rollout import forward
 
 
 @pytest.mark.parametrize("kind", ["discrete", "multidiscrete", "box"])
@@ -56,22 +60,96 @@ def test_default_unpacks_structured_observations():
     assert sorted(set(flat.flatten().tolist())) == [-0.5, 0.5, 1.0, 255.0]
 
 
-def test_lstm_over_segments_equals_stepping_with_resets(match_class):
+WRAPPERS = [LSTMWrapper, MinGRUWrapper]
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize("frequent", [0.0, 0.2, 1.0])
+def test_memory_over_segments_equals_stepping_with_resets(match_class, wrapper, frequent):
     torch.manual_seed(0)
     env = match_class(num_envs=6)
-    policy = LSTMWrapper(env, Default(env, hidden_size=16))
+    policy = wrapper(env, Default(env, hidden_size=16))
     time = 9
     observations = torch.randn(time, 6, 3)
-    starts = torch.rand(time, 6) < 0.2
-    state = tuple(torch.randn(1, 6, 16) for _ in range(2))
+    starts = torch.rand(time, 6) < frequent
+    state = tuple(torch.randn_like(s) for s in policy.initial_state(6))
     logits, values, last = policy(observations, state, starts)
     stepped = state
     for t in range(time):
-        alive = (~starts[t]).float().view(1, -1, 1)
-        out, value, stepped = policy(observations[t], tuple(s * alive for s in stepped))
+        out, value, stepped = forward(policy, observations[t], stepped, starts[t])
         torch.testing.assert_close(logits.view(time, 6, -1)[t], out)
-        torch.testing.assert_close(values.view(time, 6)[t], value.flatten())
+        torch.testing.assert_close(values.view(time, 6)[t], value)
     torch.testing.assert_close(last, stepped)
+
+
+@pytest.mark.parametrize("scan", [walk, halve])
+@pytest.mark.parametrize("time", [1, 2, 7, 64])
+def test_scans_equal_the_recurrence_in_double_precision(scan, time):
+    g = torch.Generator().manual_seed(time)
+    decay, inputs = torch.rand(2, time, 5, 3, generator=g, dtype=torch.float64)
+    decay[time // 2] = 0  # an episode begins
+    state = initial = torch.rand(5, 3, generator=g, dtype=torch.float64)
+    want = []
+    for t in range(time):
+        state = decay[t] * state + inputs[t]
+        want.append(state)
+    torch.testing.assert_close(scan(decay, inputs, initial), torch.stack(want), rtol=1e-12, atol=0)
+
+
+def test_gradients_of_a_scan():
+    g = torch.Generator().manual_seed(0)
+    arguments = [
+        torch.rand(shape, generator=g, dtype=torch.float64, requires_grad=True)
+        for shape in ((6, 2, 3), (6, 2, 3), (2, 3))
+    ]
+    assert torch.autograd.gradcheck(linear_scan, arguments)
+
+
+def test_units_of_mingru_remember_from_one_step_to_the_horizon():
+    core = MinGRU(8, horizon=100)
+    with torch.no_grad():
+        _, state = core(torch.zeros(1, 1, 8), torch.ones(1, 8))
+    # What is left of a state after a step; its half-life grows with the horizon.
+    assert state[0].tolist() == sorted(state[0].tolist())
+    assert state[0, 0] == pytest.approx(0.5)
+    assert state[0, -1] == pytest.approx(1 - 1 / 101)
+
+
+class Plain(torch.nn.Module):
+    """Encodes into `hidden` alone, or with a lookup that the decoder takes."""
+
+    hidden_size = 4
+
+    def __init__(self, lookup):
+        super().__init__()
+        self.lookup = lookup
+        self.encoder, self.decoder = torch.nn.Linear(3, 4), torch.nn.Linear(4, 3)
+
+    def encode_observations(self, observations):
+        hidden = self.encoder(observations)
+        return (hidden, observations.sum(1, keepdim=True)) if self.lookup else hidden
+
+    def decode_actions(self, hidden, *lookup):
+        assert len(lookup) == self.lookup
+        value = hidden[:, :1] + sum(lookup)
+        return self.decoder(hidden), value
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize("lookup", [False, True])
+def test_an_encoding_with_or_without_lookup(match_class, wrapper, lookup):
+    env = match_class(num_envs=5)
+    output, value, state = wrapper(env, Plain(lookup))(torch.ones(5, 3))
+    assert (output.shape, value.shape, state[0].shape) == ((5, 3), (5, 1), (1, 5, 4))
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_a_cell_wider_than_the_encoding(match_class, wrapper):
+    env = match_class(num_envs=5)
+    policy = Default(env, hidden_size=8)
+    policy.heads, policy.value_head = Heads(env, 16), torch.nn.Linear(16, 1)
+    output, value, state = wrapper(env, policy, hidden_size=16)(torch.ones(5, 3))
+    assert (output.shape, value.shape, state[0].shape) == ((5, 3), (5, 1), (1, 5, 16))
 
 
 def test_lstm_as_the_tutorial_calls_it(match_class):

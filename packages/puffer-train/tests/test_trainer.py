@@ -197,10 +197,12 @@ def test_seeds_share_no_streams():
     assert min(abs(a - b) for a in list(seeds)[:50] for b in list(seeds)[50:]) > 10_000
 
 
-def test_mixed_batches_are_refused(make_match):
-    vec = {"num_envs": 4, "num_workers": 4, "batch_size": 2, "zero_copy": False, "overwork": True}
-    with pytest.raises(UsageError, match=r"zero_copy=False mixes them: use zero_copy=True"):
-        make_trainer(make_match("multiprocessing", vec, num_envs=2))
+def test_first_ready_batches_learn(make_match):
+    """Batches of whichever workers are ready, three of them two at a time."""
+    vec = {"num_envs": 6, "num_workers": 3, "batch_size": 4, "zero_copy": False, "overwork": True}
+    vecenv = make_match("multiprocessing", vec, num_envs=6)
+    summary = make_trainer(vecenv, epochs=2).train()
+    assert summary["return_mean"] > 6.8
 
 
 @pytest.mark.parametrize(
@@ -221,12 +223,27 @@ def test_devices_that_are_not_there(name, cuda, sentence, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("kind", "left"), [("cosine", 0.5 * (1 + np.cos(0.3 * np.pi))), ("linear", 0.7), ("none", 1)]
+    ("kind", "left"),
+    [("cosine", 0.5 * (1 + np.cos(0.3 * np.pi))), ("linear", 0.7), ("constant", 1)],
 )
-def test_annealing(kind, left):
-    config = TrainConfig(anneal=kind, learning_rate=0.1, ent_coef=0.2)
-    assert anneal(config, 0.3).learning_rate == pytest.approx(0.1 * left)
-    assert anneal(config, 0.3).ent_coef == 0.2
-    both = dataclasses.replace(config, anneal_ent_coef=True)
-    assert anneal(both, 0.3).ent_coef == pytest.approx(0.2 * left)
-    assert anneal(both, 1.7).ent_coef >= 0
+@pytest.mark.parametrize(
+    ("schedule", "key"),
+    [
+        ("lr_schedule", "learning_rate"),
+        ("clip_schedule", "clip_coef"),
+        ("ent_schedule", "ent_coef"),
+    ],
+)
+def test_annealing(schedule, key, kind, left):
+    constant = dict.fromkeys(("lr_schedule", "clip_schedule", "ent_schedule"), "constant")
+    config = TrainConfig(**{**constant, schedule: kind}, learning_rate=0.1, ent_coef=0.2)
+    now = anneal(config, 0.3)
+    assert getattr(now, key) == pytest.approx(left * getattr(config, key))
+    for other in {"learning_rate", "clip_coef", "ent_coef"} - {key}:
+        assert getattr(now, other) == getattr(config, other)
+    assert anneal(config, 1.7).ent_coef >= 0
+
+
+def test_the_correction_of_priorities_becomes_exact():
+    config = TrainConfig(prio_beta=0.2)
+    assert [anneal(config, p).prio_beta for p in (0, 0.5, 1)] == pytest.approx([0.2, 0.6, 1])

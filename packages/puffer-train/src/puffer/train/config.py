@@ -17,6 +17,8 @@ from typing import Any, Literal
 from puffer.core.errors import UsageError, near
 from puffer.core.registry import EnvSpec
 
+Schedule = Literal["cosine", "linear", "constant"]
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TrainConfig:
@@ -32,38 +34,58 @@ class TrainConfig:
     """Steps that each agent takes between two updates."""
     epochs: int = 1
     """Passes over the collected steps in one update."""
+    replay_ratio: float | None = None
+    """Steps learned from for each step collected, 1.5 say; none: whole epochs."""
     minibatch_size: int = 8192
     """Steps in one gradient step; whole segments of `horizon` steps."""
-    optimizer: Literal["adam", "muon"] = "adam"
-    """adam, or muon for matrices with adam for the rest."""
+    microbatch_size: int | None = None
+    """Steps that pass through the network at once, to save memory; gradients add up."""
+    prio_alpha: float = 0.0
+    """Prefer segments of large advantages: 0 draws all alike, 1 in proportion."""
+    prio_beta: float = 0.4
+    """Correction of prio_alpha's bias at the start, 0..1; rises to 1, which is exact."""
+    optimizer: Literal["adam", "adamw", "muon"] = "adam"
+    """adam, adamw (see weight_decay), or muon for matrices with adam for the rest."""
     learning_rate: float = 2.5e-3
-    """At the start; see anneal."""
-    anneal: Literal["cosine", "linear", "none"] = "cosine"
+    """At the start; see lr_schedule."""
+    lr_schedule: Schedule = "cosine"
     """How the learning rate falls to 0 over total_steps."""
+    weight_decay: float = 0.0
+    """adamw's decay of weights."""
     adam_eps: float = 1e-5
     """Adam's epsilon."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of matrix products; bfloat16 keeps weights, losses and sums in float32."""
     gamma: float = 0.99
     """Discount per step."""
     gae_lambda: float = 0.95
     """Generalized advantage estimation: 0 trusts the value, 1 the returns."""
+    vtrace_rho_clip: float | None = None
+    """V-trace: upper bound of a transition's weight; none leaves GAE as it is."""
+    vtrace_c_clip: float | None = None
+    """V-trace: upper bound of the trace's weights; none leaves GAE as it is."""
     norm_advantages: bool = True
     """Normalize the advantages of each minibatch to mean 0 and deviation 1."""
     clip_coef: float = 0.2
-    """PPO's clip range of the probability ratio."""
+    """PPO's clip range of the probability ratio, at the start; see clip_schedule."""
+    clip_schedule: Schedule = "constant"
+    """How the clip range falls to 0 over total_steps."""
     vf_coef: float = 0.5
     """Weight of the value loss."""
     vf_clip_coef: float | None = None
     """Clip range of the value around the old one; none does not clip."""
     ent_coef: float = 0.01
-    """Weight of the entropy bonus, at the start; see anneal_ent_coef."""
-    anneal_ent_coef: bool = False
-    """Let the entropy bonus fall to 0 with the learning rate."""
+    """Weight of the entropy bonus, at the start; see ent_schedule."""
+    ent_schedule: Schedule = "constant"
+    """How the weight of the entropy bonus falls to 0 over total_steps."""
     max_grad_norm: float = 0.5
     """Gradients are scaled down to this global norm."""
     target_kl: float | None = None
-    """End an update's epochs when the policy moved this far; none never does."""
+    """End an update when the policy has moved this far; none never does."""
     reward_clip: float | None = None
     """Clip rewards to plus and minus this; none keeps them."""
+    norm_returns: bool = False
+    """Divide rewards by the running deviation of the discounted returns."""
     checkpoint_seconds: float = 300.0
     """Save a checkpoint about this often, and always at the end."""
     keep_checkpoints: int = 3
@@ -76,12 +98,18 @@ class TrainConfig:
         saving = ("checkpoint_seconds", "keep_checkpoints")
         for key in (*positive, "adam_eps", "clip_coef", "max_grad_norm", *saving):
             _require(self, key, "a number > 0", lambda x: x > 0)
-        for key in ("vf_clip_coef", "target_kl", "reward_clip"):
+        bounds = ("vf_clip_coef", "target_kl", "reward_clip", "vtrace_rho_clip", "vtrace_c_clip")
+        for key in (*bounds, "replay_ratio", "microbatch_size"):
             _require(self, key, "none or a number > 0", lambda x: x is None or x > 0)
-        for key in ("gamma", "gae_lambda"):
+        for key in ("gamma", "gae_lambda", "prio_beta"):
             _require(self, key, "a number from 0 to 1", lambda x: 0 <= x <= 1)
-        for key in ("seed", "vf_coef", "ent_coef"):
+        for key in ("seed", "vf_coef", "ent_coef", "prio_alpha", "weight_decay"):
             _require(self, key, "a number >= 0", lambda x: x >= 0)
+
+    @property
+    def uses_vtrace(self) -> bool:
+        """Whether advantages are weighted by ratios of probabilities."""
+        return self.vtrace_rho_clip is not None or self.vtrace_c_clip is not None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -96,6 +124,8 @@ class VecConfig:
     """multiprocessing: processes; none takes the usable cores."""
     batch_size: int | None = None
     """multiprocessing: environments that one step waits for; none waits for all."""
+    zero_copy: bool = True
+    """multiprocessing: batches of fixed neighbours, uncopied; else of the first ready ones."""
     timeout: float = 60.0
     """multiprocessing: seconds after which a silent worker is an error."""
 
@@ -114,8 +144,10 @@ class PolicyConfig:
     """default, or module:Class of your own."""
     hidden_size: int = 128
     """Width of the hidden layer."""
-    recurrent: Literal["none", "lstm"] = "none"
+    recurrent: Literal["none", "lstm", "mingru"] = "none"
     """Recurrent cell between encoder and decoder."""
+    norm_observations: bool = False
+    """Give observations mean 0 and deviation 1, as far as was seen."""
 
     def __post_init__(self) -> None:
         _require(self, "hidden_size", "a number > 0", lambda x: x > 0)

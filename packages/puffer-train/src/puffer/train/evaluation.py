@@ -12,10 +12,9 @@ import torch
 from torch import nn
 
 from puffer.core.errors import UsageError
-from puffer.core.spaces import Box
 from puffer.core.stats import episode_info
 from puffer.train import actions as act
-from puffer.train.rollout import initial_state
+from puffer.train.rollout import forward, initial_state, to_environment
 
 PERCENTILES = (5, 25, 50, 75, 95)
 PATIENCE_STEPS = 1000  # a simulation without a living agent for so long has no more episodes
@@ -54,28 +53,24 @@ def evaluate(
     generator = torch.Generator(device)
     generator.manual_seed(np.random.SeedSequence(seed).generate_state(1)[0].item())
     state = initial_state(policy, vecenv.num_agents, device)
+    starts = torch.ones(vecenv.num_agents, dtype=torch.bool, device=device)
     counted = _Episodes(vecenv, episodes)
     vecenv.async_reset(seed)
     observations, *_, masks = vecenv.recv()
-    space = vecenv.single_action_space
     steps = 0
     while not counted.complete:
         tensor = torch.as_tensor(observations, device=device)
-        if state:
-            output, _, state = policy(tensor, state)
-        else:
-            output, _ = policy(tensor)
-        action = act.sample(output, generator, greedy=greedy)[0].cpu().numpy()
-        if isinstance(space, Box):
-            action = np.clip(action, space.low, space.high)
+        output, _, state = forward(policy, tensor, state, starts)
+        allowed = vecenv.action_masks
+        if allowed is not None:
+            allowed = torch.as_tensor(allowed, device=device)
+        action, _ = act.sample(output, generator, allowed, greedy=greedy)
         acted = masks.copy()
-        vecenv.send(action)
+        vecenv.send(to_environment(action, vecenv.single_action_space))
         observations, rewards, terminals, truncations, infos, _, masks = vecenv.recv()
         ends, valid = terminals | truncations, acted & masks
         steps += int(valid.sum())
-        if state:
-            alive = torch.as_tensor(~ends, device=device)
-            state = tuple(s * alive.to(s.dtype).view(1, -1, 1) for s in state)
+        starts = torch.as_tensor(ends | ~acted, device=device)
         counted.step(infos, rewards, ends & valid, valid, masks)
         if on_step is not None:
             on_step(counted.infos)

@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import puffer.vector
 from puffer.core.registry import EnvSpec
 from puffer.train.config import Config, PolicyConfig
-from puffer.train.models import Default, LSTMWrapper
+from puffer.train.models import Default, LSTMWrapper, MinGRUWrapper
+from puffer.train.normalize import NormalizeObservations
 from puffer.train.storage import torch_dtype
 from puffer.train.trainer import derive_seed
 from puffer.train.user_code import load_object
@@ -24,10 +25,14 @@ SMALL_MINIBATCH_FLOPS = 2e9  # forward, about 30 ms of one core
 def make_vecenv(spec: EnvSpec, config: Config) -> Any:
     """Return the vector environment that `config.vec` and `config.env` describe.
 
-    It gives final observations wherever the environment can.
+    It gives final observations and action masks wherever the environment can.
     """
     vec = config.vec
-    options: dict[str, Any] = {"backend": vec.backend, "final_observations": None}
+    options: dict[str, Any] = {
+        "backend": vec.backend,
+        "final_observations": None,
+        "action_masks": None,
+    }
     if vec.backend == "serial":
         options["num_envs"] = vec.num_envs
     elif vec.backend == "multiprocessing":
@@ -35,6 +40,7 @@ def make_vecenv(spec: EnvSpec, config: Config) -> Any:
             "num_envs": vec.num_envs,
             "num_workers": vec.num_workers or default_workers(vec.num_envs),
             "batch_size": vec.batch_size or vec.num_envs,
+            "zero_copy": vec.zero_copy,
             "timeout": vec.timeout,
         }
     return puffer.vector.make(spec.creator, env_kwargs=dict(config.env), **options)
@@ -58,7 +64,11 @@ def make_policy(spec: EnvSpec, config: PolicyConfig, env: Any, seed: int) -> nn.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "weights"))
         policy: nn.Module = cls(env, **{k: v for k, v in kwargs.items() if k in accepted})
-        return LSTMWrapper(env, policy) if config.recurrent == "lstm" else policy
+        if config.norm_observations:
+            policy = NormalizeObservations(env, policy)
+        if config.recurrent == "none":
+            return policy
+        return {"lstm": LSTMWrapper, "mingru": MinGRUWrapper}[config.recurrent](env, policy)
 
 
 def choose_threads(policy: nn.Module, env: Any, minibatch_size: int) -> int:

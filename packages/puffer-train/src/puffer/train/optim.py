@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules by name."""
+"""Optimizers schedules and precision by name."""
 
 from __future__ import annotations
 
@@ -53,11 +53,14 @@ class Muon(torch.optim.Optimizer):
 
 def make_optimizer(config: TrainConfig, policy: nn.Module) -> torch.optim.Optimizer:
     """Return the optimizer that `config.optimizer` names, over all parameters of `policy`."""
+    rate, parameters = config.learning_rate, policy.parameters()
     if config.optimizer == "muon":
-        return Muon(policy.parameters(), config.learning_rate)
-    return torch.optim.Adam(
-        policy.parameters(), config.learning_rate, eps=config.adam_eps, fused=True
-    )
+        return Muon(parameters, rate)
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(
+            parameters, rate, eps=config.adam_eps, weight_decay=config.weight_decay, fused=True
+        )
+    return torch.optim.Adam(parameters, rate, eps=config.adam_eps, fused=True)
 
 
 def anneal(config: TrainConfig, progress: float) -> TrainConfig:
@@ -66,11 +69,19 @@ def anneal(config: TrainConfig, progress: float) -> TrainConfig:
     left = {
         "cosine": 0.5 * (1 + math.cos(math.pi * progress)),
         "linear": 1 - progress,
-        "none": 1.0,
-    }[config.anneal]
-    # The settings demand a positive learning rate; the last update of a run has next to none.
+        "constant": 1.0,
+    }
+    # The settings demand positive numbers; the last update of a run has next to none left.
     return dataclasses.replace(
         config,
-        learning_rate=max(config.learning_rate * left, 1e-12),
-        ent_coef=config.ent_coef * (left if config.anneal_ent_coef else 1.0),
+        learning_rate=max(config.learning_rate * left[config.lr_schedule], 1e-12),
+        clip_coef=max(config.clip_coef * left[config.clip_schedule], 1e-12),
+        ent_coef=config.ent_coef * left[config.ent_schedule],
+        prio_beta=config.prio_beta + (1 - config.prio_beta) * progress,
     )
+
+
+def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
+    """Return the context in which a policy runs: matrix products in `config.precision`."""
+    low = config.precision == "bfloat16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=low)

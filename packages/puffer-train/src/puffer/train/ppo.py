@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from puffer.train import actions as act
+from puffer.train.advantage import compute_advantages
 from puffer.train.config import TrainConfig
+from puffer.train.optim import autocast
 from puffer.train.storage import Segments
+
+Parts = dict[str, Tensor]
 
 
 def ppo_loss(
@@ -19,23 +24,24 @@ def ppo_loss(
     old_log_probs: Tensor,
     old_values: Tensor,
     advantages: Tensor,
-    valid: Tensor | None,
+    targets: Tensor,
+    weights: Tensor | None,
     config: TrainConfig,
-) -> tuple[Tensor, dict[str, Tensor]]:
+) -> tuple[Tensor, Parts]:
     """Return the loss to minimise and what it is made of, all scalars.
 
-    All inputs are flat `(batch,)`. `advantages` are the raw ones; the value target is
-    `advantages + old_values`. Transitions that are not `valid` (None: all are) count nowhere.
+        ratio = exp(log_prob - old_log_prob)
+        policy = -min(ratio A, clip(ratio, 1 - clip_coef, 1 + clip_coef) A)   (equation 7)
+        value = 1/2 (V - target)^2, of the worse of V and V clipped around the old value
+        loss = policy + vf_coef value - ent_coef entropy                      (equation 9)
+
+    All inputs are flat `(batch,)`. Terms are averaged with `weights`, which add up to 1 over the
+    whole minibatch and are 0 where a transition counts nowhere; None counts all alike.
     """
-    weights = None if valid is None else valid / valid.sum().clamp(min=1)
 
     def mean(x: Tensor) -> Tensor:
         return x.mean() if weights is None else (x * weights).sum()
 
-    targets = advantages + old_values
-    if config.norm_advantages:
-        centred = advantages - mean(advantages)
-        advantages = centred / (mean(centred.square()).sqrt() + 1e-8)
     log_ratio = log_probs - old_log_probs
     ratio = log_ratio.exp()
     clipped = ratio.clamp(1 - config.clip_coef, 1 + config.clip_coef)
@@ -71,28 +77,77 @@ def update(
 ) -> dict[str, float]:
     """Take the gradient steps of one update and return the mean of each part of the loss.
 
-    A minibatch consists of whole segments, so that recurrent policies see time in order.
+    A minibatch consists of whole segments, so that recurrent policies see time in order. Each
+    pass draws its segments anew: all of them in random order, or with `prio_alpha` preferred ones
+    repeatedly. With a V-trace clip later passes correct the advantages for what the policy has
+    become since.
     """
-    per_minibatch = max(1, config.minibatch_size // segments.horizon)
+    number = segments.num_agents
+    size = min(max(1, config.minibatch_size // segments.horizon), number)
+    per_pass = math.ceil(number / size)
+    passes = config.epochs if config.replay_ratio is None else config.replay_ratio
     all_valid = bool(segments.valid.all())
-    sums: dict[str, Tensor] = {}
+    segments.ratios.fill_(1.0)
+    sums: Parts = {}
     count = 0
-    for _ in range(config.epochs):
-        order = torch.randperm(segments.num_agents, generator=generator, device=generator.device)
-        for agents in torch.split(order.to(segments.rewards.device), per_minibatch):
-            loss, parts = _minibatch_loss(policy, segments, advantages, agents, all_valid, config)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            parts["grad_norm"] = nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm)
-            optimizer.step()
-            for key, value in parts.items():
-                sums[key] = sums.get(key, torch.zeros_like(value)) + value
-            count += 1
+    for step in range(max(1, round(passes * per_pass))):
+        place = step % per_pass
+        if place == 0:
+            if step and config.uses_vtrace:
+                advantages = segment_advantages(segments, config)
+            order, importance = draw_segments(advantages, config, generator)
+        agents = order[place * size : (place + 1) * size]
+        weights = None if importance is None else importance[place * size : (place + 1) * size]
+        optimizer.zero_grad(set_to_none=True)
+        parts = _accumulate(policy, segments, advantages, agents, weights, all_valid, config)
         if config.target_kl is not None and float(parts["approx_kl"]) > config.target_kl:
             break
+        parts["grad_norm"] = nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm)
+        optimizer.step()
+        for key, value in parts.items():
+            sums[key] = sums.get(key, torch.zeros_like(value)) + value
+        count += 1
     losses = {key: float(value) / count for key, value in sums.items()}
     losses["explained_variance"] = explained_variance(segments, advantages)
     return losses
+
+
+def segment_advantages(segments: Segments, config: TrainConfig) -> Tensor:
+    """Return the advantages of `segments`, weighted by `segments.ratios` if V-trace is on."""
+    rho, c = config.vtrace_rho_clip, config.vtrace_c_clip
+    return compute_advantages(
+        segments.rewards,
+        segments.values,
+        segments.bootstrap_values,
+        segments.ends,
+        segments.valid,
+        config.gamma,
+        config.gae_lambda,
+        segments.ratios if config.uses_vtrace else None,
+        math.inf if rho is None else rho,
+        math.inf if c is None else c,
+    )
+
+
+def draw_segments(
+    advantages: Tensor, config: TrainConfig, generator: torch.Generator
+) -> tuple[Tensor, Tensor | None]:
+    """Return the segments of one pass in order, and the importance weight of each.
+
+    Segment i is drawn, with replacement, with probability P_i proportional to
+    (sum over t of abs(A_ti))^prio_alpha, and weighs (1/N 1/P_i)^prio_beta: with prio_beta = 1 the
+    expected gradient is that of drawing all alike (Schaul et al. 2015, arXiv 1511.05952, section
+    3.4; not divided by the largest weight, which would shrink the learning rate).
+    """
+    number, device = advantages.shape[1], advantages.device
+    if config.prio_alpha == 0:
+        order = torch.randperm(number, generator=generator, device=generator.device)
+        return order.to(device), None
+    # The small constant keeps segments in which nothing was unexpected possible.
+    priorities = (advantages.abs().sum(0) + 1e-6) ** config.prio_alpha
+    probabilities = priorities / priorities.sum()
+    order = torch.multinomial(probabilities, number, replacement=True, generator=generator)
+    return order, (number * probabilities[order]) ** -config.prio_beta
 
 
 def explained_variance(segments: Segments, advantages: Tensor) -> float:
@@ -103,37 +158,92 @@ def explained_variance(segments: Segments, advantages: Tensor) -> float:
     return 1 - float(errors.var()) / variance if variance > 0 else float("nan")
 
 
-def _minibatch_loss(
+def normalize(advantages: Tensor, weights: Tensor | None) -> Tensor:
+    """Return `advantages` with mean 0 and deviation 1 as `weights` count them."""
+    if weights is None:
+        centred = advantages - advantages.mean()
+        return centred / (centred.square().mean().sqrt() + 1e-8)
+    shares = weights / weights.sum().clamp(min=1e-8)
+    centred = advantages - (advantages * shares).sum()
+    return centred / ((centred.square() * shares).sum().sqrt() + 1e-8)
+
+
+def _accumulate(
     policy: nn.Module,
     segments: Segments,
     advantages: Tensor,
     agents: Tensor,
+    importance: Tensor | None,
     all_valid: bool,
     config: TrainConfig,
-) -> tuple[Tensor, dict[str, Tensor]]:
+) -> Parts:
+    """Add the gradient of the minibatch `agents` to the parameters and return its loss's parts."""
+    size = len(agents)
+    micro = max(1, (config.microbatch_size or config.minibatch_size) // segments.horizon)
+    raw = advantages.index_select(1, agents)
+    weights = None
+    if micro < size or importance is not None or not all_valid:
+        valid = segments.valid.index_select(1, agents).float()
+        weights = valid / valid.sum().clamp(min=1)
+        if importance is not None:
+            weights = weights * importance
+    scaled = normalize(raw, weights) if config.norm_advantages else raw
+    total: Parts = {}
+    for first in range(0, size, micro):
+        part = slice(first, first + micro)
+        loss, parts = _minibatch_loss(
+            policy,
+            segments,
+            raw[:, part],
+            scaled[:, part],
+            agents[part],
+            None if weights is None else weights[:, part].flatten(),
+            config,
+        )
+        loss.backward()  # type: ignore[no-untyped-call]
+        total = {key: value + total[key] for key, value in parts.items()} if total else parts
+    return total
+
+
+def _minibatch_loss(
+    policy: nn.Module,
+    segments: Segments,
+    raw: Tensor,
+    scaled: Tensor,
+    agents: Tensor,
+    weights: Tensor | None,
+    config: TrainConfig,
+) -> tuple[Tensor, Parts]:
     """Run the policy on the segments of `agents` and return `ppo_loss` of them."""
 
     def flat(x: Tensor) -> Tensor:
         return x.index_select(1, agents).flatten(0, 1)
 
     output: Any
-    if segments.state:
-        state = tuple(s.index_select(1, agents) for s in segments.state)
-        output, values, _ = policy(
-            segments.observations.index_select(1, agents),
-            state,
-            segments.starts.index_select(1, agents),
-        )
-    else:
-        output, values = policy(flat(segments.observations))
-    log_probs, entropies = act.evaluate(output, flat(segments.actions))
+    with autocast(config, agents.device):
+        if segments.state:
+            state = tuple(s.index_select(1, agents) for s in segments.state)
+            output, values, _ = policy(
+                segments.observations.index_select(1, agents),
+                state,
+                segments.starts.index_select(1, agents),
+            )
+        else:
+            output, values = policy(flat(segments.observations))
+    masks = None if segments.action_masks is None else flat(segments.action_masks)
+    log_probs, entropies = act.evaluate(output, flat(segments.actions), masks)
+    old_log_probs, old_values = flat(segments.log_probs), flat(segments.values)
+    if config.uses_vtrace:
+        ratios = (log_probs.detach() - old_log_probs).exp()
+        segments.ratios.index_copy_(1, agents, ratios.view(-1, len(agents)))
     return ppo_loss(
         log_probs,
-        values.flatten(),
+        values.flatten().float(),
         entropies,
-        flat(segments.log_probs),
-        flat(segments.values),
-        flat(advantages),
-        None if all_valid else flat(segments.valid).float(),
+        old_log_probs,
+        old_values,
+        scaled.flatten(),
+        raw.flatten() + old_values,
+        weights,
         config,
     )

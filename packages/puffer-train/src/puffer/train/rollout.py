@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import warnings
 from typing import Any
@@ -10,12 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from puffer.core.errors import UsageError
-from puffer.core.spaces import Box
+from puffer.core.spaces import Box, FlatActionSpace
 from puffer.train import actions as act
 from puffer.train.checkpoint import restore
 from puffer.train.config import TrainConfig
+from puffer.train.optim import autocast
 from puffer.train.storage import Segments, State
+
+Index = slice | np.ndarray
 
 
 class EpisodeTracker:
@@ -26,15 +29,16 @@ class EpisodeTracker:
         self._lengths = np.zeros(num_agents, np.int64)
         self._finished: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def step(self, rows: slice, rewards: np.ndarray, ends: np.ndarray, valid: np.ndarray) -> None:
-        """Add one transition of the agents `rows`."""
-        returns, lengths = self._returns[rows], self._lengths[rows]
-        returns += rewards
-        lengths += valid
-        if ends.any():
-            self._finished.append((returns[ends], lengths[ends]))
-            returns[ends] = 0
-            lengths[ends] = 0
+    def step(self, rows: Index, rewards: np.ndarray, ends: np.ndarray, valid: np.ndarray) -> None:
+        """Add one transition of the agents `rows`, of those that are `valid`."""
+        self._returns[rows] += rewards * valid
+        self._lengths[rows] += valid
+        ended = ends & valid
+        if ended.any():
+            agents = np.arange(len(self._returns))[rows][ended]
+            self._finished.append((self._returns[agents], self._lengths[agents]))
+            self._returns[agents] = 0
+            self._lengths[agents] = 0
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the sums of the episodes under way; call `drain` first."""
@@ -63,11 +67,76 @@ def initial_state(policy: Any, batch: int, device: torch.device) -> State:
     return state
 
 
+def forward(
+    policy: nn.Module, observations: Tensor, state: State, starts: Tensor | None = None
+) -> tuple[Any, Tensor, State]:
+    """Return the policy's output, the values `(batch,)` and the state after one step.
+
+    Args:
+        policy: any policy.
+        observations: `(batch, *shape)`.
+        state: before the step; () of a feed-forward policy.
+        starts: `(batch,)` bool, the state is zeroed there first; None: nowhere.
+    """
+    if not state:
+        output, value = policy(observations)
+        return output, value.flatten().float(), ()
+    if starts is not None:
+        alive = (~starts).view(1, -1, 1)
+        state = tuple(s * alive for s in state)
+    output, value, state = policy(observations, state)
+    return output, value.flatten().float(), state
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Places:
+    """Where rows of a batch stand in the segments: `segments[t, agents]` is `batch[picked]`."""
+
+    t: int | np.ndarray
+    agents: Index
+    picked: Index
+
+
+class _Rows:
+    """The agents of one batch, and how far the segment of each is filled."""
+
+    def __init__(self, agents: np.ndarray, columns: np.ndarray) -> None:
+        first, size = int(agents[0]), len(agents)
+        self.agents = agents
+        neighbours = size == 1 or bool((agents[1:] - agents[:-1] == 1).all())
+        self.index: Index = slice(first, first + size) if neighbours else agents
+        self.columns = columns[self.index]
+        self.t = int(self.columns[0])
+        self.alike = bool((self.columns == self.t).all())
+
+    def between(
+        self, low: int, high: int, *, back: int = 0, among: np.ndarray | None = None
+    ) -> _Places | None:
+        """Return the places, `back` columns earlier, of those with low <= column <= high, if any.
+
+        Args:
+            low: the first column.
+            high: the last column.
+            back: is subtracted from the columns.
+            among: bool, the rows that come into question; None: all.
+        """
+        if self.alike and among is None:
+            if not low <= self.t <= high:
+                return None
+            return _Places(self.t - back, self.index, slice(None))
+        chosen = (self.columns >= low) & (self.columns <= high)
+        picked = np.flatnonzero(chosen if among is None else chosen & among)
+        if not len(picked):
+            return None
+        return _Places(self.columns[picked] - back, self.agents[picked], picked)
+
+
 class Collector:
     """Holds what lives from one segment to the next: recurrent state and episode starts.
 
-    Every batch of `vecenv` consists of the same agents each time (a block). A block whose segment
-    is full is held, not stepped, until the next `collect`, which therefore begins on policy.
+    A batch whose agents have all filled their segment is held, not stepped, until the next
+    `collect`, which therefore begins on policy. Where batches mix agents (first-ready ones), some
+    may have to go on for the others' sake; those steps are taken and not learned from.
     """
 
     def __init__(
@@ -78,11 +147,6 @@ class Collector:
         device: torch.device,
         generator: torch.Generator,
     ) -> None:
-        if not getattr(vecenv, "fixed_batches", True):
-            raise UsageError(
-                "the trainer needs batches of the same workers each time, but zero_copy=False "
-                "mixes them: use zero_copy=True"
-            )
         self.vecenv, self.policy, self.config = vecenv, policy, config
         self.device, self.generator = device, generator
         n = vecenv.num_agents
@@ -90,12 +154,12 @@ class Collector:
         self.tracker = EpisodeTracker(n)
         self.infos: list[dict[str, Any]] = []
         self.seconds = {"env": 0.0, "forward": 0.0}
-        self._column = np.zeros(n, np.int64)
+        self._column = np.zeros(n, np.int64)  # the next transition's place in the segment
+        self._sent = np.zeros(n, np.bool_)  # an action was sent, its outcome not yet received
+        self._held = np.zeros(n, np.bool_)
         self._starts = torch.ones(n, dtype=torch.bool, device=device)
         self._acted = np.ones(n, np.bool_)  # the agent was alive when it acted
         self._warned = False
-        space = vecenv.single_action_space
-        self._bounds = (space.low, space.high) if isinstance(space, Box) else None
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that lives from one `collect` to the next; see `puffer.train.checkpoint`."""
@@ -128,88 +192,108 @@ class Collector:
         """Fill `segments` with the next `horizon` transitions of every agent."""
         vecenv, horizon = self.vecenv, segments.horizon
         self._column[:] = 0
-        missing = segments.num_agents
-        while missing:
+        self._held[:] = False
+        segments.cut_values.zero_()
+        while not self._held.all():
             began = time.perf_counter()
-            received = vecenv.recv()
-            self.seconds["env"] += time.perf_counter() - began
-            observations, rewards, terminals, truncations, infos, agent_ids, masks = received
-            rows = slice(int(agent_ids[0]), int(agent_ids[-1]) + 1)
-            column = int(self._column[rows.start])
-            began = time.perf_counter()
+            observations, *outcome, infos, agents, masks = vecenv.recv()
+            received = time.perf_counter()
+            self.seconds["env"] += received - began
             self.infos.extend(infos)
-            if column > 0:
-                self._finish(segments, column - 1, rows, rewards, terminals, truncations, masks)
+            rows = _Rows(agents, self._column)
+            self._finish(segments, rows, masks, *outcome)
             tensor = torch.as_tensor(observations, device=self.device)
-            if column == horizon:
-                segments.bootstrap_values[rows] = self._forward(tensor, rows)[1]
-                missing -= rows.stop - rows.start
+            starts, state = self._starts[rows.index], tuple(s[:, rows.index] for s in self.state)
+            with autocast(self.config, self.device):
+                output, values, after = forward(self.policy, tensor, state, starts)
+            full = rows.between(horizon, horizon)
+            if full is not None:
+                segments.bootstrap_values[full.agents] = values[full.picked]
+            if rows.columns.min() >= horizon:
+                self._held[rows.index] = True
                 vecenv.hold()
-                self.seconds["forward"] += time.perf_counter() - began
+                self.seconds["forward"] += time.perf_counter() - received
                 continue
-            action = self._act(segments, column, rows, tensor)
-            self._acted[rows] = masks
-            self._column[rows] += 1
-            self.seconds["forward"] += time.perf_counter() - began
-            began = time.perf_counter()
-            vecenv.send(action)
-            self.seconds["env"] += time.perf_counter() - began
+            actions = self._act(segments, rows, tensor, output, values)
+            for kept, new in zip(self.state, after, strict=True):
+                kept[:, rows.index] = new
+            self._acted[rows.index] = masks
+            self._sent[rows.index] = True
+            self._held[rows.index] = False
+            self._column[rows.index] += 1
+            chosen = time.perf_counter()
+            self.seconds["forward"] += chosen - received
+            vecenv.send(actions)
+            self.seconds["env"] += time.perf_counter() - chosen
 
-    def _act(self, segments: Segments, t: int, rows: slice, observations: Tensor) -> np.ndarray:
-        """Store observation t, choose and store its action, and return it for the environment."""
-        segments.observations[t, rows] = observations
-        segments.starts[t, rows] = self._starts[rows]
-        if t == 0:
+    def _act(
+        self, segments: Segments, rows: _Rows, observations: Tensor, output: Any, values: Tensor
+    ) -> np.ndarray:
+        """Choose actions, store them with what they rest on, and return them for `send`."""
+        masks = self._action_masks(segments)
+        action, log_prob = act.sample(output, self.generator, masks)
+        at = rows.between(0, segments.horizon - 1)
+        assert at is not None  # else the batch is held
+        t, agents, picked = at.t, at.agents, at.picked
+        segments.observations[t, agents] = observations[picked]
+        segments.starts[t, agents] = self._starts[rows.index][picked]
+        segments.actions[t, agents] = action[picked].to(segments.actions.dtype)
+        segments.log_probs[t, agents] = log_prob[picked]
+        segments.values[t, agents] = values[picked]
+        if masks is not None and segments.action_masks is not None:
+            segments.action_masks[t, agents] = masks[picked]
+        first = rows.between(0, 0)
+        if first is not None:
             for stored, before in zip(segments.state, self.state, strict=True):
-                stored[:, rows] = before[:, rows]
-        output, value, state = self._forward(observations, rows)
-        for kept, after in zip(self.state, state, strict=True):
-            kept[:, rows] = after
-        action, log_prob = act.sample(output, self.generator)
-        segments.actions[t, rows] = action.to(segments.actions.dtype)
-        segments.log_probs[t, rows] = log_prob
-        segments.values[t, rows] = value
-        array: np.ndarray = action.cpu().numpy()
-        return array if self._bounds is None else np.clip(array, *self._bounds)
+                stored[:, first.agents] = before[:, first.agents]
+        return to_environment(action, self.vecenv.single_action_space)
 
-    def _forward(self, observations: Tensor, rows: slice) -> tuple[Any, Tensor, State]:
-        """Return the policy's output, the values `(batch,)` and the new recurrent state."""
-        if not self.state:
-            output, value = self.policy(observations)
-            return output, value.flatten(), ()
-        alive = (~self._starts[rows]).to(torch.float32).view(1, -1, 1)
-        output, value, state = self.policy(
-            observations, tuple(s[:, rows] * alive for s in self.state)
-        )
-        return output, value.flatten(), state
+    def _action_masks(self, segments: Segments) -> Tensor | None:
+        """Return which actions the agents of the batch may take now; None: all."""
+        if self.vecenv.action_masks is None:
+            return None
+        masks = torch.as_tensor(self.vecenv.action_masks, device=self.device)
+        if segments.action_masks is None:
+            shape = (segments.horizon, segments.num_agents, masks.shape[-1])
+            segments.action_masks = torch.ones(shape, dtype=torch.bool, device=self.device)
+        return masks
 
     def _finish(
         self,
         segments: Segments,
-        t: int,
-        rows: slice,
+        rows: _Rows,
+        masks: np.ndarray,
         rewards: np.ndarray,
         terminals: np.ndarray,
         truncations: np.ndarray,
-        masks: np.ndarray,
     ) -> None:
-        """Complete transition t with what the environment answered."""
-        ends = terminals | truncations
-        valid = self._acted[rows] & masks
-        self.tracker.step(rows, rewards, ends & valid, valid)
-        clip = self.config.reward_clip
-        stored = np.clip(rewards, -clip, clip) if clip is not None else rewards
-        cut = truncations & ~terminals
-        if cut.any():
-            stored = self._bootstrap(stored, np.flatnonzero(cut), rows)
-        segments.rewards[t, rows] = torch.as_tensor(stored, device=self.device)
-        starts = torch.as_tensor(ends, device=self.device)
-        segments.ends[t, rows] = starts
-        segments.valid[t, rows] = torch.as_tensor(valid, device=self.device)
-        self._starts[rows] = starts
+        """Complete the transitions whose outcome has arrived."""
+        sent = self._sent[rows.index]
+        among = None if sent.all() else sent  # others are held rows that come again
+        ends, acted = terminals | truncations, self._acted[rows.index]
+        valid = acted & masks & sent
+        self.tracker.step(rows.index, rewards, ends, valid)
+        at = rows.between(1, segments.horizon, back=1, among=among)
+        if at is not None:
 
-    def _bootstrap(self, rewards: np.ndarray, cut: np.ndarray, rows: slice) -> np.ndarray:
-        """Return a copy of `rewards` with the discounted value of what truncation cut off."""
+            def store(where: Tensor, array: np.ndarray) -> None:
+                where[at.t, at.agents] = torch.as_tensor(array[at.picked], device=self.device)
+
+            store(segments.rewards, rewards)
+            store(segments.ends, ends)
+            store(segments.valid, valid)
+            cut = truncations & ~terminals & valid
+            if cut.any():
+                self._bootstrap(segments, rows, cut)
+        starts = ends | ~acted  # an agent that comes back begins afresh
+        if among is None:
+            self._starts[rows.index] = torch.as_tensor(starts, device=self.device)
+        elif sent.any():
+            self._starts[rows.agents[sent]] = torch.as_tensor(starts[sent], device=self.device)
+        self._sent[rows.index] = False
+
+    def _bootstrap(self, segments: Segments, rows: _Rows, cut: np.ndarray) -> None:
+        """Store the value of the last observation of the episodes that a truncation `cut` off."""
         final = self.vecenv.final_observations
         if final is None:
             if not self._warned:
@@ -219,13 +303,23 @@ class Collector:
                     "treated as terminated",
                     stacklevel=2,
                 )
-            return rewards
-        observations = torch.as_tensor(final[cut], device=self.device)
-        if self.state:
-            state = tuple(s[:, rows.start + cut] for s in self.state)
-            value = self.policy(observations, state)[1]
-        else:
-            value = self.policy(observations)[1]
-        rewards = rewards.copy()
-        rewards[cut] += self.config.gamma * value.flatten().cpu().numpy()
-        return rewards
+            return
+        at = rows.between(1, segments.horizon, back=1, among=cut)
+        if at is None:
+            return
+        observations = torch.as_tensor(final[at.picked], device=self.device)
+        state = tuple(s[:, at.agents] for s in self.state)
+        with autocast(self.config, self.device):
+            values = forward(self.policy, observations, state)[1]
+        segments.cut_values[at.t, at.agents] = values
+
+
+def to_environment(action: Tensor, space: FlatActionSpace) -> np.ndarray:
+    """Return sampled actions as the environment takes them: within a Box, whole in one of ints."""
+    array: np.ndarray = action.cpu().numpy()
+    if not isinstance(space, Box):
+        return array
+    if space.dtype.kind != "f":
+        array = np.rint(array)
+    clipped: np.ndarray = np.clip(array, space.low, space.high)
+    return clipped

@@ -16,12 +16,12 @@ from torch import nn
 from puffer.core.errors import PufferError, UsageError
 from puffer.core.stats import mean_infos
 from puffer.train import randomness
-from puffer.train.advantage import compute_advantages
 from puffer.train.checkpoint import load_checkpoint, save_checkpoint
-from puffer.train.config import Config
+from puffer.train.config import Config, TrainConfig
 from puffer.train.log import Logger, NoLogger
+from puffer.train.normalize import NormalizeObservations, ReturnScaler
 from puffer.train.optim import anneal, make_optimizer
-from puffer.train.ppo import update
+from puffer.train.ppo import segment_advantages, update
 from puffer.train.rollout import Collector
 from puffer.train.runs import Checkpoints
 from puffer.train.storage import Segments
@@ -64,6 +64,9 @@ class Trainer:
             self.collector.state,
             self.device,
         )
+        self.scaler = (
+            ReturnScaler(vecenv.num_agents).to(self.device) if train.norm_returns else None
+        )
         self.steps = 0
         self.updates = 0
         self.at_rest = False  # all agents are held, not somewhere in the middle of a segment
@@ -89,17 +92,13 @@ class Trainer:
         self.at_rest = True
         began = time.perf_counter()
         self._check_finite()
-        advantages = compute_advantages(
-            segments.rewards,
-            segments.values,
-            segments.bootstrap_values,
-            segments.ends,
-            segments.valid,
-            train.gamma,
-            train.gae_lambda,
-        )
+        shape_rewards(segments, train, self.scaler)
+        advantages = segment_advantages(segments, train)
         middle = time.perf_counter()
         losses = update(self.policy, self.optimizer, segments, advantages, train, self.generator)
+        for module in self.policy.modules():
+            if isinstance(module, NormalizeObservations):
+                module.observe(segments.observations[segments.valid])
         self.seconds["advantage"] += middle - began
         self.seconds["update"] += time.perf_counter() - middle
         self.steps += int(segments.valid.sum())
@@ -195,6 +194,7 @@ class Trainer:
             "generator": self.generator.get_state(),
             "randomness": randomness.get_state(),
             "collector": self.collector.state_dict(),
+            "scaler": None if self.scaler is None else self.scaler.state_dict(),
             "environment": self.vecenv.state() if can_save else None,
         }
 
@@ -207,6 +207,8 @@ class Trainer:
         self._tail = deque((n, r, e, info) for n, r, e, info in state["tail"])
         self.optimizer.load_state_dict(state["optimizer"])
         self._check_optimizer()
+        if self.scaler is not None:
+            self.scaler.load_state_dict(state["scaler"])
         environment = state["environment"]
         goes_on = environment is not None and getattr(self.vecenv, "can_save_state", False)
         self.collector.load_state_dict(state["collector"], episodes_go_on=goes_on)
@@ -263,6 +265,7 @@ class Trainer:
             "rewards": "correct the environment, or set train.reward_clip",
             "values": "lower train.learning_rate",
             "log_probs": "lower train.learning_rate",
+            "cut_values": "correct the environment's final observations",
         }
         for field, remedy in remedies.items():
             tensor = getattr(self.segments, field)
@@ -277,6 +280,22 @@ class Trainer:
                     f"{self.config.env_name}: the {field} of agent {agent} are not finite at its "
                     f"step {step:,} ({tensor[t, agent].flatten()[:8].tolist()}): {remedy}"
                 )
+
+
+def shape_rewards(
+    segments: Segments, config: TrainConfig, scaler: ReturnScaler | None = None
+) -> None:
+    """Make of the environment's rewards those that are learned from, in place.
+
+    They are clipped, then divided by the deviation of returns, then a truncated transition gets
+    the discounted value of what was cut off.
+    """
+    rewards = segments.rewards
+    if config.reward_clip is not None:
+        rewards.clamp_(-config.reward_clip, config.reward_clip)
+    if scaler is not None:
+        rewards.div_(scaler.observe(rewards, segments.ends, segments.valid, config.gamma))
+    rewards.add_(segments.cut_values, alpha=config.gamma)
 
 
 def derive_seed(seed: int, purpose: str) -> int:

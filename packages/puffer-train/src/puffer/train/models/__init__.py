@@ -1,0 +1,13 @@
+"""Policies in plain PyTorch. Any module that returns actions and a value will do; there is no base.
+
+`forward(observations)` returns what `puffer.train.actions` understands and the values `(batch, 1)`.
+A policy that splits its forward pass into `encode_observations` and `decode_actions` can be wrapped
+by `LSTMWrapper` or `MinGRUWrapper`. A module with a method `initial_state(batch, device)` is
+recurrent: it is called with the state too, see `RecurrentWrapper.forward`.
+"""
+
+from puffer.train.models.default import Default
+from puffer.train.models.recurrent import LSTMWrapper, MinGRUWrapper, RecurrentWrapper
+from puffer.train.models.scan import linear_scan
+
+__all__ = ["Default", "LSTMWrapper", "MinGRUWrapper", "RecurrentWrapper", "linear_scan"]
