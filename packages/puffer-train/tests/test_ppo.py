@@ -172,7 +172,31 @@ def test_replay_ratio_counts_minibatches(changes, steps):
 def test_one_pass_sees_every_segment_once():
     order, weights = draw_segments(torch.randn(8, 12), TrainConfig(), torch.Generator())
     assert sorted(order.tolist()) == list(range(12))
+    assert order.tolist() != list(range(12))
     assert weights is None
+
+
+def test_one_pass_shows_every_segment_to_the_policy():
+    segments, net, seen = full_segments(), Net(), []
+    net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    optimizer = torch.optim.SGD(net.parameters(), 0.0)
+    config = TrainConfig(minibatch_size=40)
+    update(net, optimizer, segments, torch.randn(8, 12), config, torch.Generator())
+    assert [len(batch) for batch in seen] == [40, 40, 16]
+    whole = segments.observations.flatten(0, 1)
+    assert torch.equal(torch.cat(seen).sort(0)[0], whole.sort(0)[0])
+
+
+def test_gradients_are_of_the_last_minibatch_alone_and_clipped():
+    segments = full_segments()
+    advantages = torch.randn(8, 12, generator=torch.Generator().manual_seed(0))
+    once = gradients(segments, advantages, ONE)
+    torch.testing.assert_close(
+        gradients(segments, advantages, dataclasses.replace(ONE, epochs=3)), once
+    )
+    small = dataclasses.replace(ONE, max_grad_norm=0.01)
+    assert float(once.norm()) > 0.02
+    assert float(gradients(segments, advantages, small).norm()) == pytest.approx(0.01, rel=1e-3)
 
 
 def test_segments_are_drawn_by_their_advantages():

@@ -247,3 +247,18 @@ def test_annealing(schedule, key, kind, left):
 def test_the_correction_of_priorities_becomes_exact():
     config = TrainConfig(prio_beta=0.2)
     assert [anneal(config, p).prio_beta for p in (0, 0.5, 1)] == pytest.approx([0.2, 0.6, 1])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_the_learning_rate_falls_as_the_schedule_says(make_match, optimizer):
+    trainer = make_trainer(
+        make_match(), total_steps=2048, lr_schedule="linear", optimizer=optimizer
+    )
+    parts = getattr(trainer.optimizer, "parts", [trainer.optimizer])
+    rates = []
+    while not trainer.done:
+        trainer.train_update()
+        rates.append([group["lr"] for part in parts for group in part.param_groups])
+    want = [0.01 * share for share in (1, 0.75, 0.5, 0.25)]
+    for group in zip(*rates, strict=True):
+        assert list(group) == pytest.approx(want)
