@@ -137,3 +137,12 @@ def test_peek():
     assert peek(["--env=b"], "--env") == "b"
     assert peek(["--env", "--list"], "--env") == ""
     assert peek([], "--env") == ""
+
+
+def test_the_settings_of_every_installed_environment_are_settings():
+    from puffer.core import registry
+
+    for name in registry.names():
+        config, origins = resolve(registry.find(name))
+        assert config.env_name == registry.find(name).name
+        assert set(origins["train"]) == {f.name for f in dataclasses.fields(TrainConfig)}
