@@ -462,6 +462,12 @@ def test_batches_are_written_as_gymnasium_batches_them() -> None:
     layout.pack_batch(batch, rows)
     for row, sample in zip(rows, samples, strict=True):
         assert row.tobytes() == layout.row_maker()(sample).tobytes()
+    found = layout.unpack_batch(rows)
+    np.testing.assert_array_equal(found["image"], batch["image"])
+    np.testing.assert_array_equal(found["pair"][0], batch["pair"][0])
+    assert found["text"] == batch["text"]
+    assert np.shares_memory(found["image"], rows)  # arrays are views
+    assert np.shares_memory(found["pair"][1], rows)
     batch["image"] = batch["image"][:2]
     with pytest.raises(
         SpaceError, match=r"observation\['image'\]: expected shape \(3, 2, 2\), got \(2, 2, 2\)"

@@ -224,8 +224,8 @@ def test_observations_survive_packing(space: spaces.Space[Any], seed: int) -> No
     rows.view(np.uint8)[...] = 0x5A if rows.dtype != np.bool_ else 1
     big = rows.copy()
     make = layout.row_maker()
-    for i in range(4):
-        original = sample(space, rng)
+    originals = [sample(space, rng) for _ in range(4)]
+    for i, original in enumerate(originals):
         row = rows[i, ...]
         layout.pack(original, row)
         assert row in layout.space
@@ -234,6 +234,7 @@ def test_observations_survive_packing(space: spaces.Space[Any], seed: int) -> No
         assert make(original).tobytes() == row.tobytes()
         assert bind_large(layout, big[i, ...])(original).tobytes() == row.tobytes()
         layout.check(unpacked)
+    assert same(layout.unpack_batch(rows), batch(space, originals))
     agrees_with_torch(layout, rows.reshape(2, 2, *rows.shape[1:]))
 
 

@@ -100,6 +100,10 @@ class Field:
         """
         raise NotImplementedError
 
+    def read_batch(self, rows: np.ndarray) -> Any:
+        """Return as many samples as `rows` has, batched as Gymnasium batches them."""
+        return tuple(self.read(rows[i : i + 1]) for i in range(len(rows)))
+
 
 class ArrayField(Field):
     """A Box, MultiDiscrete or MultiBinary: an array of the space's own shape and dtype."""
@@ -186,6 +190,9 @@ class ArrayField(Field):
     def read(self, view: np.ndarray) -> np.ndarray:
         return view.reshape(self.shape).copy()
 
+    def read_batch(self, rows: np.ndarray) -> np.ndarray:
+        return rows
+
 
 class ScalarField(Field):
     """A Discrete: one integer of the space's dtype, the start included."""
@@ -223,6 +230,9 @@ class ScalarField(Field):
 
     def read(self, view: np.ndarray) -> int:
         return int(view[0])
+
+    def read_batch(self, rows: np.ndarray) -> np.ndarray:
+        return rows
 
 
 class StructField(Field):
@@ -337,7 +347,16 @@ class StructField(Field):
             field.write_batch(rows[name], batch[key])
 
     def read(self, view: np.ndarray) -> Any:
-        values = [f.read(view[n]) for n, f in zip(self.names, self.fields, strict=True)]
+        return self._assemble(
+            [f.read(view[n]) for n, f in zip(self.names, self.fields, strict=True)]
+        )
+
+    def read_batch(self, rows: np.ndarray) -> Any:
+        return self._assemble(
+            [f.read_batch(rows[n]) for n, f in zip(self.names, self.fields, strict=True)]
+        )
+
+    def _assemble(self, values: list[Any]) -> Any:
         return dict(zip(self.keys, values, strict=True)) if self.is_dict else tuple(values)
 
 

@@ -161,6 +161,14 @@ class Layout:
         """Return a new sample of the original space, equal to the one that was packed."""
         return self._field.read(self._view(np.asarray(row, order="C")))
 
+    def unpack_batch(self, rows: np.ndarray) -> Any:
+        """Return the samples in `rows`, batched as Gymnasium's vector environments give them.
+
+        Their arrays are views of `rows`, which is C-contiguous; only samples that vary in length
+        or kind are new objects.
+        """
+        return self._field.read_batch(rows if self.is_array else rows.view(self.dtype)[:, 0])
+
     def _view(self, row: np.ndarray) -> np.ndarray:
         """Return `row` as the field's dtype, with a first dimension of 1."""
         return row[np.newaxis] if self.is_array else row.view(self.dtype)
