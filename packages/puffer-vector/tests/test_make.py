@@ -6,6 +6,7 @@ import functools
 import subprocess
 import sys
 
+import gymnasium
 import numpy as np
 import pytest
 from vector_scripted import CountingEnv, PlainEnv
@@ -31,7 +32,7 @@ class Recording(CountingEnv):
 
 
 def given(vecenv):
-    return [env.given for env in vecenv._group._envs]
+    return [env.given for env in vecenv._group.envs]
 
 
 def test_shared_arguments():
@@ -178,10 +179,23 @@ def test_an_env_that_raises_is_named_and_the_vector_wants_a_reset():
         vecenv.step([0, 0, 0, 0])
 
 
+def test_a_creator_that_returns_one_environment_twice():
+    env = PlainEnv()
+    cartpole = gymnasium.make("CartPole-v1")
+    for creator in (lambda: env, lambda: gymnasium.Wrapper(cartpole)):
+        with pytest.raises(UsageError) as caught:
+            puffer.vector.make(creator, num_envs=3)
+        assert str(caught.value) == (
+            "env 1 is the same object as env 0: a creator must return a new environment at every "
+            "call"
+        )
+
+
 def test_import_pulls_in_neither_torch_nor_environments():
     code = (
         "import sys, puffer.vector\n"
-        "heavy = {'torch', 'puffer.ocean', 'puffer.envs', 'pettingzoo', 'ray'}\n"
+        "heavy = {'torch', 'puffer.ocean', 'puffer.envs', 'pettingzoo', 'ray',"
+        "'stable_baselines3'}\n"
         "raise SystemExit(', '.join(heavy & set(sys.modules)) or 0)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -20,6 +20,7 @@ from puffer.vector.recipe import EnvShape, Recipe
 from puffer.vector.shared import SharedBlock
 from puffer.vector.wait import wait
 from puffer.vector.worker import (
+    CALL,
     CLOSE,
     COMMAND_NAMES,
     DONE,
@@ -76,7 +77,7 @@ class Crew:
         self._owner = os.getpid()
         self._method = context.get_start_method()
         self._envs_per_worker = len(recipes) // num_workers
-        self._limits = dict.fromkeys((STEP, RESET, STATE, SET_STATE), timeout)
+        self._limits = dict.fromkeys((STEP, RESET, STATE, SET_STATE, CALL), timeout)
         self._limits[START] = start_timeout
         arrays = block.arrays()
         self._commands = arrays["commands"].data
@@ -207,26 +208,50 @@ class Crew:
         now = time.monotonic()
         for worker in range(len(self._processes)):
             self._order(worker, STATE, now)
-        return [state for states in self._ask_all() for state in states]
+        return [state for states in self._answers() for state in states]
 
     def set_state(self, states: Sequence[bytes]) -> None:
         """Make every environment continue from its state; nobody may be busy. Raises as `state`."""
-        now = time.monotonic()
         size = self._envs_per_worker
-        for worker in range(len(self._processes)):
-            self._order(worker, SET_STATE, now)
-        messages = [pickle.dumps(states[i : i + size]) for i in range(0, len(states), size)]
-        # By a thread of its own: a worker that hangs lets us write no more than a pipe holds.
-        sender = threading.Thread(target=_send_all, args=(self._outboxes, messages), daemon=True)
-        sender.start()
-        self._ask_all()
-        sender.join()
+        parts = [states[i : i + size] for i in range(0, len(states), size)]
+        self._ask(SET_STATE, dict(enumerate(parts)))
 
-    def _ask_all(self) -> list[Any]:
+    def call(self, envs: Iterable[int], message: bytes) -> list[bytes]:
+        """Return the answers of the workers of `envs` to a call; nobody may be busy.
+
+        Raises:
+            Exception: what the function raised, or UsageError if that could not be sent.
+            WorkerError: a worker died or hangs.
+        """
+        places: dict[int, list[int]] = {}
+        for number in envs:
+            worker, place = divmod(number, self._envs_per_worker)
+            places.setdefault(worker, []).append(place)
+        answers = self._ask(CALL, {worker: (own, message) for worker, own in places.items()})
+        return [answers[worker] for worker in places]
+
+    def _ask(self, command: int, contents: Mapping[int, Any]) -> list[Any]:
+        """Give `command` with its content to each of these workers; return what they say."""
+        now = time.monotonic()
+        messages = {worker: pickle.dumps(content) for worker, content in contents.items()}
+        for worker in messages:
+            self._order(worker, command, now)
+        pipes = [self._outboxes[worker] for worker in messages]
+        # By a thread of its own: a worker that hangs lets us write no more than a pipe holds.
+        sender = threading.Thread(target=_send_all, args=(pipes, messages.values()), daemon=True)
+        sender.start()
+        answers = self._answers()
+        sender.join()
+        return answers
+
+    def _answers(self) -> list[Any]:
+        """Wait until nobody is busy; return what each worker says, or raise what one raised."""
         answers = self._finish_all()
         for answer in answers:
             if isinstance(answer, RemoteError):
-                raise answer.exception() or UsageError(answer.summary)
+                error = answer.exception() or UsageError(f"a worker raised {answer.summary}")
+                error.add_note(f"raised in a worker process:\n\n{answer.traceback}")
+                raise error
         return answers
 
     def _read(self, worker: int) -> Any:
@@ -381,7 +406,7 @@ class Crew:
                 pipes.remove(ready)  # type: ignore[arg-type]
 
 
-def _send_all(pipes: Sequence[Connection], messages: Sequence[bytes]) -> None:
+def _send_all(pipes: Iterable[Connection], messages: Iterable[bytes]) -> None:
     with contextlib.suppress(OSError):  # a worker died, which others will notice
         for pipe, message in zip(pipes, messages, strict=True):
             pipe.send_bytes(message)

@@ -22,7 +22,7 @@ class EnvGroup:
     """
 
     def __init__(self, envs: Sequence[PufferEnv], buffers: Buffers, first_env: int = 0) -> None:
-        self._envs = envs
+        self.envs = envs
         self._buffers = buffers
         self._numbers = range(first_env, first_env + len(envs))
         self._turns = [
@@ -33,17 +33,17 @@ class EnvGroup:
     @property
     def num_simulations(self) -> int:
         """How many seeds a reset uses."""
-        return sum(env.num_simulations for env in self._envs)
+        return sum(env.num_simulations for env in self.envs)
 
     @property
     def unable_to_save(self) -> str | None:
         """The class of the first environment whose state cannot be saved; None: all can."""
-        return next((class_name(env) for env in self._envs if not env.can_save_state), None)
+        return next((class_name(env) for env in self.envs if not env.can_save_state), None)
 
     def reset(self, seed: int | None) -> Infos:
         """Begin new episodes everywhere, with clean rewards and flags."""
         infos: Infos = []
-        for number, env in zip(self._numbers, self._envs, strict=True):
+        for number, env in zip(self._numbers, self.envs, strict=True):
             with _named(number, f"reset(seed={seed})"):
                 given = env.reset(seed)[1]
             if given:
@@ -82,7 +82,7 @@ class EnvGroup:
 
     def _ask(self, call: str, question: Callable[[PufferEnv], Result]) -> list[Result]:
         answers = []
-        for number, env in zip(self._numbers, self._envs, strict=True):
+        for number, env in zip(self._numbers, self.envs, strict=True):
             with _named(number, call):
                 answers.append(question(env))
         return answers
@@ -90,7 +90,7 @@ class EnvGroup:
     def close(self) -> None:
         """Close every environment, even if one of them raises."""
         with contextlib.ExitStack() as stack:
-            for env in self._envs:
+            for env in self.envs:
                 stack.callback(env.close)
 
 

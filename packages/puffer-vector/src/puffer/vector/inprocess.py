@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from puffer.core.env import Infos
 from puffer.vector import state as packed
+from puffer.vector.calls import choose_envs
 from puffer.vector.group import EnvGroup
 from puffer.vector.protocol import Batch, VectorEnv
 from puffer.vector.recipe import Recipe, build_envs
@@ -74,6 +76,14 @@ class InProcess(VectorEnv):
         self._infos = []
         self._held = True
         self._phase = "recv"
+
+    def call(
+        self, function: Callable[..., Any], *args: Any, envs: Iterable[int] | None = None
+    ) -> list[Any]:
+        """Return `function(env, *args)` of each environment, or of those numbered `envs`."""
+        if self._phase == "closed":
+            self._refuse("call")
+        return [function(self._envs[i], *args) for i in choose_envs(envs, self.total_envs)]
 
     def close(self) -> None:
         """Close every environment; calling it again does nothing."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import os
+import pickle
 import sys
 import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from puffer.core.env import Infos
 from puffer.core.errors import UsageError, WorkerError
 from puffer.core.spaces import write_actions
 from puffer.vector import state as packed
+from puffer.vector.calls import choose_envs, pack_call
 from puffer.vector.cores import usable_cores
 from puffer.vector.crew import FAIL_SECONDS, Crew
 from puffer.vector.protocol import Batch, VectorEnv
@@ -274,11 +276,15 @@ class Multiprocessing(VectorEnv):
             if not busy:  # nobody else will ever be ready
                 self._release_held()
                 continue
-            self._ticks += 1
-            for worker, infos in self._crew.finished(min(busy, max(1, needed - ready))):
-                arrivals[worker] = self._ticks
-                if infos:
-                    self._infos[worker] = infos
+            self._take_finished(min(busy, max(1, needed - ready)))
+
+    def _take_finished(self, at_least: int) -> None:
+        """Wait until so many busy workers have finished, and note that they are ready."""
+        self._ticks += 1
+        for worker, infos in self._crew.finished(at_least):
+            self._arrivals[worker] = self._ticks
+            if infos:
+                self._infos[worker] = infos
 
     def _release_held(self) -> None:
         for worker in self._held:
@@ -301,6 +307,27 @@ class Multiprocessing(VectorEnv):
             self._refuse("hold")
         self._held += self._served.workers
         self._phase = "recv"
+
+    def call(
+        self, function: Callable[..., Any], *args: Any, envs: Iterable[int] | None = None
+    ) -> list[Any]:
+        """Return `function(env, *args)` of each environment, or of those numbered `envs`."""
+        if self._phase == "closed":
+            self._refuse("call")
+        self._check_owner()
+        numbers = choose_envs(envs, self.total_envs)
+        message = pack_call(function, args)
+        try:
+            while self._crew.num_busy:
+                self._take_finished(self._crew.num_busy)
+            answers = self._crew.call(numbers, message)
+        except WorkerError as error:
+            self._fail(error)
+            raise
+        except KeyboardInterrupt:  # an answer under way would be taken for infos
+            self._shut(FAIL_SECONDS)
+            raise
+        return [result for answer in answers for result in pickle.loads(answer)]
 
     def close(self) -> None:
         """End the workers, which close their environments; calling it again does nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, NoReturn, Self
 
 import numpy as np
@@ -159,6 +160,27 @@ class VectorEnv(abc.ABC):
             UsageError: an environment cannot, or `state` was made by others.
             ClosedError: after `close`.
             WorkerError: a worker process failed.
+        """
+
+    @abc.abstractmethod
+    def call(
+        self, function: Callable[..., Any], *args: Any, envs: Iterable[int] | None = None
+    ) -> list[Any]:
+        """Return `function(env, *args)` of each environment, or of those numbered `envs`.
+
+        The function runs where its environment lives, once no step is under way; steps and results
+        stay as they are. It, its arguments and its results travel to worker processes and back by
+        cloudpickle. What it raises is raised here, and does no harm to the worker.
+
+        Args:
+            function: is given the PufferEnv, for an emulated environment the one around it.
+            *args: what else it takes.
+            envs: numbers of environments, each at most once, in ascending order.
+
+        Raises:
+            UsageError: there is no such environment, or something cannot be sent.
+            ClosedError: after `close`.
+            WorkerError: a worker process died or hangs.
         """
 
     @abc.abstractmethod

@@ -145,11 +145,30 @@ def build_more(
                 raise
             envs.append(env)
             shape.check(env, first_env + len(envs) - 1)
+        _check_distinct(envs, first_env)
     except BaseException:
         for env in envs:
             env.close()
         raise
     return envs
+
+
+def own_env(env: Any) -> Any:
+    """Return the environment as its creator made it, without emulation."""
+    return env if env.emulated is None else env.driver_env.env
+
+
+def _check_distinct(envs: Sequence[PufferEnv], first_env: int) -> None:
+    """Refuse environments two of which are the same object, also below their wrappers."""
+    numbers: dict[int, int] = {}
+    for number, env in enumerate(envs, first_env):
+        own = own_env(env)
+        first = numbers.setdefault(id(getattr(own, "unwrapped", own)), number)
+        if first != number:
+            raise UsageError(
+                f"env {number} is the same object as env {first}: a creator must return a new "
+                "environment at every call"
+            )
 
 
 def resolve_optional(env: PufferEnv, **asked: bool | None) -> dict[str, bool]:

@@ -22,13 +22,14 @@ from puffer.core import Buffers
 from puffer.core.buffers import Fields
 from puffer.core.errors import UsageError
 from puffer.vector.group import EnvGroup
+from puffer.vector.calls import answer_call
 from puffer.vector.recipe import EnvShape, Recipe, build_more
 from puffer.vector.shared import SharedBlock
 from puffer.vector.wait import wait
 
 # What the parent asks for, one byte per worker in `commands`. A worker begins with START.
-START, STEP, RESET, STATE, SET_STATE, CLOSE = range(6)
-COMMAND_NAMES = ("start", "step", "reset", "state", "set_state", "close")
+START, STEP, RESET, STATE, SET_STATE, CALL, CLOSE = range(7)
+COMMAND_NAMES = ("start", "step", "reset", "state", "set_state", "call", "close")
 
 # How far a worker is, one byte per worker in `statuses`. MESSAGE and ERROR: the pipe says more.
 RUNNING, DONE, MESSAGE, ERROR = range(4)
@@ -154,6 +155,9 @@ class Worker:
             elif command == RESET:
                 seed = self._seeds[worker]
                 infos = group.reset(None if seed == NO_SEED else seed)
+            elif command == CALL:
+                self._answer(MESSAGE, self._call(group))
+                continue
             elif command != CLOSE:
                 self._answer(MESSAGE, self._save_or_restore(group, command))
                 continue
@@ -173,6 +177,14 @@ class Worker:
             group.set_state(pickle.loads(self._inbox.recv_bytes()))
             return None
         except UsageError as error:
+            return RemoteError.of(error)
+
+    def _call(self, group: EnvGroup) -> bytes | RemoteError:
+        """Return the results; what the function raises is an answer, since the worker can go on."""
+        try:
+            places, message = pickle.loads(self._inbox.recv_bytes())
+            return answer_call([group.envs[place] for place in places], message)
+        except Exception as error:
             return RemoteError.of(error)
 
     def _answer(self, status: int, content: Any) -> None:
