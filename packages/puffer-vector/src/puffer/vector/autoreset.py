@@ -27,9 +27,14 @@ def with_autoreset(env: Any) -> PufferEnv:
 
 
 class _Autoreset(PufferEnv):
-    """What both adapters share: the emulated environment writes the rows, we begin episodes."""
+    """What both adapters share: the emulated environment writes the rows, we begin episodes.
+
+    Attributes:
+        reset_options: what the next `reset`, and no other, gives the environment as its options.
+    """
 
     can_fill_final_observations = True
+    reset_options: dict[str, Any] | None = None
 
     def __init__(self, env: Any) -> None:
         self.env = env
@@ -57,6 +62,11 @@ class _Autoreset(PufferEnv):
         # The final rows are ours to fill: the emulated environment knows one episode at a time.
         self.env.attach(dataclasses.replace(buf, final_observations=None))
 
+    def _reset_env(self, seed: int | None) -> None:
+        options, self.reset_options = self.reset_options, None
+        # Gymnasium's reset(seed=None) goes on with the old generator; ours promises fresh entropy.
+        self.env.reset(secrets.randbits(31) if seed is None else int(seed), options)
+
     def render(self) -> Any:
         """Return what the environment draws."""
         return self.env.render()
@@ -66,22 +76,29 @@ class _Autoreset(PufferEnv):
         self.env.close()
 
 
-def _seed_or_entropy(seed: int | None) -> int:
-    # Gymnasium's reset(seed=None) goes on with the old generator; ours promises fresh entropy.
-    return secrets.randbits(31) if seed is None else int(seed)
-
-
 class GymnasiumAutoreset(_Autoreset):
-    """A GymnasiumPufferEnv as a PufferEnv of one agent."""
+    """A GymnasiumPufferEnv as a PufferEnv of one agent.
+
+    Attributes:
+        resets_next_step: whether the step that ends an episode returns its last observation, and
+            the one after it, masked, is spent on the reset (Gymnasium's NEXT_STEP).
+    """
+
+    resets_next_step = False
 
     def reset(self, seed: int | None = None) -> tuple[np.ndarray, Infos]:
         """Begin a new episode."""
-        self._return, self._length = 0.0, 0
-        self.env.reset(seed=_seed_or_entropy(seed))
+        self._return, self._length, self._waits = 0.0, 0, False
+        self._reset_env(seed)
         return self.observations, []
 
     def step(self, actions: npt.ArrayLike) -> StepResult:
         """Act; if that ends the episode, begin the next one at once."""
+        if self._waits:
+            self._waits = False
+            self.env.reset()
+            self.masks[0] = False
+            return self.observations, self.rewards, self.terminals, self.truncations, []
         _, reward, terminal, truncation, info = self.env.step(np.asarray(actions)[0])
         self._return += float(reward)
         self._length += 1
@@ -91,8 +108,12 @@ class GymnasiumAutoreset(_Autoreset):
             self._return, self._length = 0.0, 0
             if self.final_observations is not None:
                 self.final_observations[...] = self.observations
-            self.env.reset()  # clears the row's reward and flags
-            self.rewards[0], self.terminals[0], self.truncations[0] = reward, terminal, truncation
+            if self.resets_next_step:
+                self._waits = True
+            else:
+                self.env.reset()  # clears the row's reward and flags
+                outcome = reward, terminal, truncation
+                self.rewards[0], self.terminals[0], self.truncations[0] = outcome
         return self.observations, self.rewards, self.terminals, self.truncations, infos
 
 
@@ -111,11 +132,11 @@ class PettingZooAutoreset(_Autoreset):
 
     def reset(self, seed: int | None = None) -> tuple[np.ndarray, Infos]:
         """Begin a new episode."""
-        self._begin(_seed_or_entropy(seed))
+        self._reset_env(seed)
+        self._begin()
         return self.observations, []
 
-    def _begin(self, seed: int | None = None) -> None:
-        self.env.reset(seed=seed)
+    def _begin(self) -> None:
         self._any_lived = bool(self.env.agents)
         for agent in self._slots:
             self._returns[agent], self._lengths[agent] = 0.0, 0
@@ -150,6 +171,7 @@ class PettingZooAutoreset(_Autoreset):
 
     def _begin_next(self) -> None:
         ended = [a.copy() for a in (self.rewards, self.terminals, self.truncations, self.masks)]
+        self.env.reset()
         self._begin()
         self.rewards[...], self.terminals[...], self.truncations[...] = ended[:3]
         self.masks |= ended[3]  # the agents that died last, even if they are not born again yet
