@@ -21,8 +21,8 @@ import numpy as np
 from puffer.core import Buffers
 from puffer.core.buffers import Fields
 from puffer.core.errors import UsageError
-from puffer.vector.group import EnvGroup
 from puffer.vector.calls import answer_call
+from puffer.vector.group import EnvGroup
 from puffer.vector.recipe import EnvShape, Recipe, build_more
 from puffer.vector.shared import SharedBlock
 from puffer.vector.wait import wait
