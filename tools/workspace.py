@@ -30,7 +30,7 @@ STAMP = VENV / "set-up.json"
 # Package -> the extras that its tests use.
 PACKAGES = {
     "core": "pettingzoo",
-    "vector": "",
+    "vector": "sb3",
     "ocean": "render",
     "envs": "classic-control",
     "train": "video",

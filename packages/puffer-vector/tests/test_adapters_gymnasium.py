@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import gymnasium
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from vector_scripted import CountingEnv, PlainEnv, ScriptedParallelEnv
 
 import puffer.vector
-from puffer.core.errors import ActionError, ResetNeeded, UsageError
+from puffer.core.errors import ActionError, MissingPackageError, ResetNeeded, UsageError
 from puffer.core.stats import KEYS
 from puffer.vector.adapters import to_gymnasium
 
@@ -358,3 +360,11 @@ def test_wrappers_give_what_they_give_around_gymnasiums_own(name):
     assert isinstance(ours.observation_space, spaces.Space)
     ours.close()
     theirs.close()
+
+
+def test_without_stable_baselines3(monkeypatch):
+    monkeypatch.setitem(sys.modules, "stable_baselines3", None)
+    monkeypatch.delitem(sys.modules, "puffer.vector.adapters.sb3", raising=False)
+    with puffer.vector.make(make_cartpole) as vecenv, pytest.raises(MissingPackageError) as caught:
+        puffer.vector.adapters.to_sb3(vecenv)
+    assert str(caught.value) == ('to_sb3 needs Stable-Baselines3: pip install "puffer-vector[sb3]"')

@@ -1,19 +1,30 @@
-"""The samples of the README run, as one program."""
+"""The samples of the README and of the page on adapters run, each document as one program."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
-def test_samples():
-    text = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
-    samples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(samples) == 3
+ROOT = Path(__file__).parents[3]
+PAGES = [ROOT / "packages" / "puffer-vector" / "README.md", ROOT / "docs" / "adapters.md"]
+BLOCK = re.compile(r"(?:<!-- needs: (?P<needs>\w+) -->\n)?```python\n(?P<code>.*?)```", re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_samples(page):
+    blocks = [
+        block["code"]
+        for block in BLOCK.finditer(page.read_text("utf-8"))
+        if block["needs"] is None or importlib.util.find_spec(block["needs"])
+    ]
+    assert len(blocks) >= 3
     result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", "\n".join(samples)], capture_output=True, text=True
+        [sys.executable, "-W", "error", "-c", "\n".join(blocks)], capture_output=True, text=True
     )
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout

@@ -63,6 +63,19 @@ class NestedEnv(RandomEnv):
         )
 
 
+class DictEnv(RandomEnv):
+    """Observes a Dict of arrays and a category."""
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Dict(
+            {
+                "image": spaces.Box(0, 255, (3, 2, 2), np.uint8),
+                "vector": spaces.Box(-1, 1, (5,), np.float32),
+                "category": spaces.Discrete(4),
+            }
+        )
+
+
 class PictureEnv(RandomEnv):
     """Observes an image."""
 

@@ -18,7 +18,7 @@ from puffer.vector.protocol import VectorEnv
 Indices = Any  # None, an integer, or several
 
 
-class SB3VecEnv(VecEnv):  # type: ignore[misc]  # unknown where SB3 is not installed
+class SB3VecEnv(VecEnv):
     """A Stable-Baselines3 `VecEnv` with one environment for each row of `vecenv`.
 
     Use `to_sb3`, which tells of the arguments. Returned arrays are new ones. The info of a step
