@@ -107,6 +107,71 @@ def test_the_synchronous_calls_return_the_same_arrays(setup):
             assert sorted(result[4], key=lambda info: info["agent_id"]) == expected
 
 
+def gymnasium_step(env, actions):
+    """Return rows by name, the last observations and the infos of those that ended, by row."""
+    observations, rewards, terminals, truncations, infos = env.step(actions)
+    rows = {"observations": observations, "rewards": rewards}
+    rows |= {"terminals": terminals, "truncations": truncations, "masks": env.masks}
+    ended = np.flatnonzero(infos.get("_final_obs", ()))
+    np.testing.assert_array_equal(ended, np.flatnonzero(terminals | truncations))
+    own = infos.get("final_info", {})
+    finals = {row: infos["final_obs"][row] for row in ended}
+    keys = [key for key in own if not key.startswith("_")]
+    return rows, finals, {row: {key: own[key][row] for key in keys} for row in ended}
+
+
+def sb3_step(env, actions):
+    """Return the same of a Stable-Baselines3 environment."""
+    observations, rewards, dones, infos = env.step(actions)
+    cut = np.array([info.pop("TimeLimit.truncated") for info in infos])
+    rows = {"observations": observations, "rewards": rewards}
+    rows |= {"terminals": dones & ~cut, "truncations": cut}
+    ended = np.flatnonzero(dones)
+    for row in ended:
+        infos[row].pop("episode")
+    finals = {row: infos[row].pop("terminal_observation") for row in ended}
+    assert not any(infos[row] for row in np.flatnonzero(~dones))
+    return rows, finals, {row: infos[row] for row in ended}
+
+
+def reset_sb3(env, seed):
+    env.seed(seed)
+    return env.reset()
+
+
+ADAPTERS = {
+    "gymnasium": (gymnasium_step, lambda env, seed: env.reset(seed=seed)[0]),
+    "sb3": (sb3_step, reset_sb3),
+}
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_every_array_of_every_step_through_the_adapters(setup, adapter):
+    if adapter == "sb3":
+        pytest.importorskip("stable_baselines3")  # it brings torch, which is not everywhere
+    step, reset = ADAPTERS[adapter]
+    adapt = getattr(puffer.vector.adapters, f"to_{adapter}")
+    env = adapt(make(setup, final_observations=True))
+    rng = np.random.default_rng(0)
+    for seed in (5, 100):  # the second one begins in the middle of episodes
+        agents = [Agent(seed + k) for k in range(AGENTS)]
+        first = [agent.reset()["observations"] for agent in agents]
+        np.testing.assert_array_equal(reset(env, seed), first)
+        for _ in range(20):
+            actions = rng.integers(NUM_ACTIONS, size=AGENTS)
+            expected, infos = run_rule(agents, range(AGENTS), actions)
+            rows, finals, own = step(env, actions)
+            for name, array in rows.items():
+                np.testing.assert_array_equal(array, [expected[k][name] for k in range(AGENTS)])
+            assert {row: list(final) for row, final in finals.items()} == {
+                row: given["final_observations"]
+                for row, given in expected.items()
+                if given["final_observations"] is not None
+            }
+            assert [{**own[row], "agent_id": row} for row in sorted(own)] == infos
+    env.close()
+
+
 def test_dtypes_and_metadata(setup):
     vecenv = make(setup)
     vecenv.async_reset(0)
