@@ -68,6 +68,13 @@ def test_wrong_backends():
     assert refusal(CountingEnv, backend="ray") == (
         'backend="ray" is not part of this version: use "multiprocessing"'
     )
+    with pytest.raises(AttributeError) as caught:
+        _ = puffer.vector.Ray
+    assert str(caught.value) == (
+        "puffer.vector.Ray is not part of this version: use puffer.vector.Multiprocessing"
+    )
+    with pytest.raises(AttributeError, match=r"'puffer\.vector' has no attribute 'Serail'$"):
+        _ = puffer.vector.Serail
     assert refusal(CountingEnv, backend="seral") == (
         "unknown backend 'seral': did you mean serial?"
     )
