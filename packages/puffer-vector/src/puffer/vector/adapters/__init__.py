@@ -53,7 +53,7 @@ def to_sb3(vecenv: VectorEnv, *, flat: bool = False) -> SB3VecEnv:
     try:
         from puffer.vector.adapters.sb3 import SB3VecEnv
     except ModuleNotFoundError as error:
-        if error.name != "stable_baselines3":
+        if (error.name or "").partition(".")[0] != "stable_baselines3":
             raise
         raise MissingPackageError(
             'to_sb3 needs Stable-Baselines3: pip install "puffer-vector[sb3]"'
