@@ -15,6 +15,7 @@ PAGES = [ROOT / "packages" / "puffer-vector" / "README.md", ROOT / "docs" / "ada
 BLOCK = re.compile(r"(?:<!-- needs: (?P<needs>\w+) -->\n)?```python\n(?P<code>.*?)```", re.DOTALL)
 
 
+@pytest.mark.timeout(300)  # training and worker processes, on a machine that may be busy
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_samples(page):
     blocks = [

@@ -249,9 +249,7 @@ class Crew:
         answers = self._finish_all()
         for answer in answers:
             if isinstance(answer, RemoteError):
-                error = answer.exception() or UsageError(f"a worker raised {answer.summary}")
-                error.add_note(f"raised in a worker process:\n\n{answer.traceback}")
-                raise error
+                raise answer.exception() or UsageError(f"a worker raised {answer.summary}")
         return answers
 
     def _read(self, worker: int) -> Any:

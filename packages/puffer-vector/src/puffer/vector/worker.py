@@ -185,6 +185,7 @@ class Worker:
             places, message = pickle.loads(self._inbox.recv_bytes())
             return answer_call([group.envs[place] for place in places], message)
         except Exception as error:
+            error.add_note(f"raised in a worker process:\n\n{traceback.format_exc()}")
             return RemoteError.of(error)
 
     def _answer(self, status: int, content: Any) -> None:
