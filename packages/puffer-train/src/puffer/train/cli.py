@@ -14,7 +14,7 @@ from puffer.core import registry
 from puffer.core.errors import PufferError, UsageError, WorkerError
 from puffer.train.config import Config, Tables, TrainConfig, merge, resolve, to_toml
 from puffer.train.options import RunOptions, normalize, parse, peek
-from puffer.train.runs import MODEL, environment_of, find_checkpoints, read_header
+from puffer.train.runs import MODEL, environment_of, find_checkpoints, read_header, read_run
 from puffer.train.user_code import current_folder_importable, find_env
 
 EXIT_FAILURE, EXIT_USAGE, EXIT_DIVERGED, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 3, 130, 143
@@ -95,12 +95,12 @@ def _find_run(argv: list[str]) -> tuple[str, Path | None, list[Path]]:
     if first.is_file():
         first = first.parent
         checkpoints = [first]
-    trained_on = environment_of(first / MODEL)
+    run_dir = first.parent.parent
+    trained_on = read_run(run_dir).get("environment") or environment_of(first / MODEL)
     if name and trained_on and find_env(name).name != trained_on:
         raise UsageError(
             f"--resume {resume}: was trained on {trained_on}, not on {name}: use --env {trained_on}"
         )
-    run_dir = first.parent.parent
     has_settings = (run_dir / "config.toml").is_file()
     return name or trained_on or "", run_dir if has_settings else None, checkpoints
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -330,6 +331,13 @@ class _Window:
 
 
 def _write(text: str, stream: Any = None) -> None:
+    """Write a line; whoever reads it may have left, as the reader of a pipe does."""
     stream = stream or sys.stdout
-    stream.write(text + "\n")
-    stream.flush()
+    try:
+        stream.write(text + "\n")
+        stream.flush()
+    except UnicodeEncodeError:
+        stream.write(text.encode("ascii", "replace").decode() + "\n")
+    except BrokenPipeError:
+        # What is left in the buffer would fail again, loudly, when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

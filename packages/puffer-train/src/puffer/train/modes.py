@@ -59,6 +59,7 @@ def train(
     pick_device(config.train.device)
     if options.track:
         import_wandb()
+    torch.set_num_threads(1)  # the first weights must not depend on the machine
     randomness.seed_all(derive_seed(config.train.seed, "global"))
     with contextlib.ExitStack() as stack:
         vecenv = stack.enter_context(contextlib.closing(make_vecenv(spec, config)))

@@ -258,7 +258,10 @@ def runs_of(data_dir: str | Path, environment: str | None = None) -> list[Path]:
     found = []
     for path in folder.iterdir() if folder.is_dir() else ():
         newest = next(Checkpoints(path / "checkpoints").candidates(), None)
-        if newest is not None and environment in (None, environment_of(newest / MODEL)):
+        if newest is None:
+            continue
+        trained_on = read_run(path).get("environment") or environment_of(newest / MODEL)
+        if environment in (None, trained_on):
             found.append((newest.stat().st_mtime_ns, path))
     return [path for _, path in sorted(found, reverse=True)]
 

@@ -175,7 +175,7 @@ class Trainer:
             self.load_state_dict(state)
         except UsageError:
             raise
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise UsageError(
                 f"{checkpoint}: does not fit this run ({type(error).__name__}: {error}): resume "
                 "with the settings that it was trained with"
