@@ -366,7 +366,8 @@ def test_wrappers_give_what_they_give_around_gymnasiums_own(name):
 
 
 def test_without_stable_baselines3(monkeypatch):
-    monkeypatch.setitem(sys.modules, "stable_baselines3", None)
+    for name in ("stable_baselines3", "stable_baselines3.common.vec_env"):
+        monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delitem(sys.modules, "puffer.vector.adapters.sb3", raising=False)
     with puffer.vector.make(make_cartpole) as vecenv, pytest.raises(MissingPackageError) as caught:
         puffer.vector.adapters.to_sb3(vecenv)
