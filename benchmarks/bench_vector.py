@@ -1,38 +1,98 @@
-"""What a step of a vector environment costs when the environment costs nothing.
+"""What vectorization costs: our backends beside those of others, on the same environments.
 
-Runs every backend on an empty environment, side by side with Gymnasium's AsyncVectorEnv, in turns
-within one run, and prints microseconds per step: median, minimum and maximum over the turns.
+    python benchmarks/bench_vector.py [CASE ...] [--turns 9] [--seconds 0.25]
 
-    python benchmarks/bench_vector.py [--turns 15] [--steps 2000]
+Within a case everything runs in turns, in one process, so that all see the same machine. A figure
+is the median over the turns, with minimum and maximum; the first turn warms up and does not count.
+`main` is the CPU time of the main process, in cores. Without CASE all are run. What needs a package
+that is not installed (ale-py with opencv, nle, envpool, stable-baselines3, puffer-ocean) is left
+out, with one line that says so.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
 import os
 import platform
 import statistics
+import sys
 import time
+import warnings
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import AsyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 import puffer.vector
 from puffer.core import PufferEnv
 from puffer.core.spaces import Box, Discrete
 
-OBSERVATION_SPACE = Box(-1, 1, (4,), np.float32)
+PACKAGES = ("numpy", "gymnasium", "puffer-vector", "puffer-ocean")
+PACKAGES += ("stable-baselines3", "ale-py", "envpool", "nle")
 
 
-class EmptyEnv(PufferEnv):
+# --- environments -----------------------------------------------------------------------------
+
+
+class Synthetic(gymnasium.Env[Any, Any]):
+    """Burns as much CPU time as it is told. The reward of a step is what it burned, in seconds.
+
+    Args:
+        delay: of a step on average, in seconds.
+        exponential: whether delays are exponentially distributed, else they are all the same.
+        slow_resets: whether one step in a hundred ends the episode, with a reset of 50 delays.
+        size: of an observation, in bytes.
+        seed: of the delays.
+    """
+
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(
+        self,
+        delay: float = 0.0,
+        exponential: bool = False,
+        slow_resets: bool = False,
+        size: int = 16,
+        seed: int = 0,
+    ) -> None:
+        self.observation_space = gymnasium.spaces.Box(0, 255, (size,), np.uint8)
+        self._observation = np.zeros(size, np.uint8)
+        self._delay, self._exponential, self._slow = delay, exponential, slow_resets
+        self._rng = np.random.default_rng(seed)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        """Burn 50 delays if resets are slow."""
+        self._owed = 50 * self._delay if self._slow else 0.0
+        burn(self._owed)
+        return self._observation, {}
+
+    def step(self, action: Any) -> Any:
+        """Burn one delay."""
+        cost = self._delay * (self._rng.exponential() if self._exponential else 1.0)
+        burn(cost)
+        reward, self._owed = cost + self._owed, 0.0
+        return self._observation, reward, self._slow and self._rng.random() < 0.01, False, {}
+
+
+def burn(seconds: float) -> None:
+    """Use that much CPU time: what others take from this process does not count."""
+    if seconds:
+        stop = time.thread_time() + seconds
+        while time.thread_time() < stop:
+            pass
+
+
+class Empty(PufferEnv):
     """One agent to whom nothing happens."""
 
     def __init__(self, buf: Any = None) -> None:
-        self.single_observation_space = OBSERVATION_SPACE
+        self.single_observation_space = Box(-1, 1, (4,), np.float32)
         self.single_action_space = Discrete(2)
         self.num_agents = 1
         super().__init__(buf)
@@ -46,111 +106,438 @@ class EmptyEnv(PufferEnv):
         return self.observations, self.rewards, self.terminals, self.truncations, []
 
 
-class EmptyGymnasiumEnv(gymnasium.Env[Any, Any]):
+class EmptyGymnasium(gymnasium.Env[Any, Any]):
     """The same with Gymnasium's interface."""
 
-    observation_space = OBSERVATION_SPACE
+    observation_space = gymnasium.spaces.Box(-1, 1, (4,), np.float32)
     action_space = gymnasium.spaces.Discrete(2)
 
     def __init__(self) -> None:
-        self.observation = np.zeros(4, np.float32)
+        self._observation = np.zeros(4, np.float32)
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         """Do nothing."""
-        return self.observation, {}
+        return self._observation, {}
 
     def step(self, action: Any) -> Any:
         """Do nothing."""
-        return self.observation, 0.0, False, False, {}
+        return self._observation, 0.0, False, False, {}
 
 
-def synchronous(vecenv: Any) -> Callable[[int], None]:
-    """Return a function that steps `vecenv` that many times."""
-    vecenv.reset(seed=0)
-    actions = np.zeros(vecenv.num_envs, np.int64)
-
-    def run(steps: int) -> None:
-        for _ in range(steps):
-            vecenv.step(actions)
-
-    return run
+def cartpole() -> Any:
+    """Return Gymnasium's CartPole, without the wrappers that only check."""
+    return gymnasium.make("CartPole-v1", disable_env_checker=True)
 
 
-def asynchronous(vecenv: Any) -> Callable[[int], None]:
-    """Return a function that receives and sends that many batches."""
+def atari() -> Any:
+    """Return Breakout in 84 x 84 gray pixels, each observation four frames."""
+    import ale_py
+
+    gymnasium.register_envs(ale_py)
+    env = gymnasium.make("ALE/Breakout-v5", frameskip=1, disable_env_checker=True)
+    env = gymnasium.wrappers.AtariPreprocessing(env, noop_max=30, frame_skip=4, screen_size=84)
+    return gymnasium.wrappers.FrameStackObservation(env, 4)
+
+
+def nethack() -> Any:
+    """Return NetHack with the score as reward."""
+    import nle  # noqa: F401 - registers it
+
+    return gymnasium.make("NetHackScore-v0", disable_env_checker=True)
+
+
+# --- what is compared -------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Entry:
+    """One line of a table.
+
+    Attributes:
+        advance: makes one vector step and returns the rewards.
+        steps: environment steps in one vector step.
+        close: ends it.
+    """
+
+    advance: Callable[[], Any]
+    steps: int
+    close: Callable[[], None]
+
+
+def actions_for(space: Any, rows: int) -> Callable[[], Any]:
+    """Return a function that gives random actions drawn before."""
+    single = gymnasium.vector.utils.batch_space(space, rows)
+    single.seed(0)
+    drawn = [single.sample() for _ in range(97)]
+    turn = iter(range(sys.maxsize))
+    return lambda: drawn[next(turn) % 97]
+
+
+def ours(env: Any, backend: str, num_envs: int, **options: Any) -> Entry:
+    """Return an entry for a vector environment of ours; `batch_size` makes it asynchronous."""
+    workers = {"overwork": True} if backend == "multiprocessing" else {}
+    vecenv = puffer.vector.make(env, backend=backend, num_envs=num_envs, **{**workers, **options})
+    choose = actions_for(vecenv.single_action_space, vecenv.num_envs)
+    if "batch_size" not in options:
+        vecenv.reset(seed=0)
+        return Entry(lambda: vecenv.step(choose())[1], vecenv.num_envs, vecenv.close)
     vecenv.async_reset(0)
-    actions = np.zeros(vecenv.num_envs, np.int64)
 
-    def run(steps: int) -> None:
-        for _ in range(steps):
-            vecenv.recv()
-            vecenv.send(actions)
+    def advance() -> Any:
+        rewards = vecenv.recv()[1]
+        vecenv.send(choose())
+        return rewards
 
-    return run
-
-
-def make(env: Any, backend: str, num_envs: int, **options: Any) -> Any:
-    """Return a vector environment of ours."""
-    return puffer.vector.make(env, backend=backend, num_envs=num_envs, **options)
+    return Entry(advance, vecenv.num_envs, vecenv.close)
 
 
-def cases() -> dict[str, tuple[Any, Callable[[Any], Callable[[int], None]]]]:
-    """Return name -> (vector environment, how it is run)."""
-    many = {"backend": "multiprocessing"}
-    found: dict[str, tuple[Any, Callable[[Any], Callable[[int], None]]]] = {
-        "Native, 1 env": (make(EmptyEnv, "native", 1), synchronous),
-        "Serial, 1 env": (make(EmptyEnv, "serial", 1), synchronous),
-        "Serial, 16 envs": (make(EmptyEnv, "serial", 16), synchronous),
+def gymnasium_vector(creators: list[Any], kind: Any, **options: Any) -> Entry:
+    """Return an entry for a vector environment of Gymnasium."""
+    vecenv = kind(creators, **options)
+    vecenv.reset(seed=0)
+    choose = actions_for(vecenv.single_action_space, len(creators))
+    return Entry(lambda: vecenv.step(choose())[1], len(creators), vecenv.close)
+
+
+def sb3_vector(creators: list[Any], name: str) -> Entry:
+    """Return an entry for a vector environment of Stable-Baselines3."""
+    from stable_baselines3.common import vec_env
+
+    options = {"start_method": "fork"} if name == "SubprocVecEnv" else {}
+    vecenv = getattr(vec_env, name)(creators, **options)
+    vecenv.reset()
+    choose = actions_for(vecenv.action_space, len(creators))
+    return Entry(lambda: vecenv.step(choose())[1], len(creators), vecenv.close)
+
+
+def others(creators: list[Any]) -> dict[str, Callable[[], Entry]]:
+    """Return the vector environments of Gymnasium and, where installed, Stable-Baselines3."""
+    entries: dict[str, Callable[[], Entry]] = {
+        "Gymnasium Sync": lambda: gymnasium_vector(creators, SyncVectorEnv),
+        "Gymnasium Async": lambda: gymnasium_vector(creators, AsyncVectorEnv),
     }
-    for workers in (1, 2):
-        plural = "s" * (workers > 1)
-        found |= {
-            f"Multiprocessing, {workers} worker{plural}": (
-                make(EmptyEnv, num_envs=workers, **many),
-                synchronous,
-            ),
-            f"Multiprocessing, {workers} worker{plural}, emulated": (
-                make(EmptyGymnasiumEnv, num_envs=workers, **many),
-                synchronous,
-            ),
-            f"Gymnasium AsyncVectorEnv, {workers} worker{plural}": (
-                AsyncVectorEnv([EmptyGymnasiumEnv] * workers, copy=False),
-                synchronous,
-            ),
+    if installed("stable_baselines3"):
+        entries["SB3 Dummy"] = lambda: sb3_vector(creators, "DummyVecEnv")
+        entries["SB3 Subproc"] = lambda: sb3_vector(creators, "SubprocVecEnv")
+    return entries
+
+
+def installed(*modules: str) -> bool:
+    """Return whether all are installed; if not, say what is left out."""
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        print(f"(left out: {', '.join(missing)} not installed)")
+    return not missing
+
+
+# --- cases ------------------------------------------------------------------------------------
+
+MP = "multiprocessing"
+Entries = dict[str, Callable[[], Entry]]
+
+
+def case_empty() -> Entries:
+    """An environment that costs nothing: microseconds of a vector step."""
+    entries: Entries = {
+        "Native": lambda: ours(Empty, "native", 1),
+        "Serial, 1 env": lambda: ours(Empty, "serial", 1),
+    }
+    for n in (1, 2):
+        entries[f"Multiprocessing, {n} worker(s)"] = lambda n=n: ours(Empty, MP, n)
+        entries[f"  emulated, {n} worker(s)"] = lambda n=n: ours(EmptyGymnasium, MP, n)
+        entries[f"Gymnasium Async, {n} worker(s)"] = lambda n=n: gymnasium_vector(
+            [EmptyGymnasium] * n, AsyncVectorEnv, copy=False
+        )
+    entries["Multiprocessing, 2 workers, batches of 1"] = lambda: ours(Empty, MP, 2, batch_size=1)
+    entries["  gathered"] = lambda: ours(Empty, MP, 2, batch_size=1, zero_copy=False)
+    return entries
+
+
+def case_cartpole() -> Entries:
+    """CartPole-v1, 64 copies."""
+    return {
+        "Serial": lambda: ours(cartpole, "serial", 64),
+        "Multiprocessing, 1 worker": lambda: ours(cartpole, MP, 64, num_workers=1),
+        "Multiprocessing, 2 workers": lambda: ours(cartpole, MP, 64, num_workers=2),
+        "  half batches": lambda: ours(cartpole, MP, 64, num_workers=2, batch_size=32),
+        **others([cartpole] * 64),
+    }
+
+
+def native_case(name: str) -> Entries:
+    """Return the entries of a native environment with 4,096 simulations."""
+    if not installed("puffer.ocean"):
+        return {}
+    env = getattr(__import__("puffer.ocean", fromlist=[name]), name)
+
+    def make(backend: str, envs: int, threads: int = 1, **options: Any) -> Entry:
+        kwargs = {"num_envs": 4096 // envs, "num_threads": threads, "report_interval": 0}
+        return ours(env, backend, envs, env_kwargs=kwargs, **options)
+
+    return {
+        "Native, 1 thread": lambda: make("native", 1),
+        "Native, 2 threads": lambda: make("native", 1, 2),
+        "Multiprocessing, 2 workers": lambda: make(MP, 2),
+        "Multiprocessing, 2 workers, half batches": lambda: make(MP, 2, batch_size=1),
+    }
+
+
+def case_breakout() -> Entries:
+    """Ocean's Breakout, 4,096 simulations."""
+    return native_case("Breakout")
+
+
+def case_oceancartpole() -> Entries:
+    """Ocean's CartPole, 4,096 simulations."""
+    return native_case("Cartpole")
+
+
+def eight(env: Any) -> Entries:
+    """Return the entries for eight copies of an expensive environment."""
+    return {
+        "Serial": lambda: ours(env, "serial", 8),
+        "Multiprocessing, 2 workers": lambda: ours(env, MP, 8, num_workers=2),
+        "  async": lambda: ours(
+            env, MP, 8, num_workers=2, batch_size=4, group_envs=2, zero_copy=False
+        ),
+        **others([env] * 8),
+    }
+
+
+def case_atari() -> Entries:
+    """Breakout of the Arcade Learning Environment, 84 x 84 gray, stack of 4, 8 copies."""
+    if not installed("ale_py", "cv2"):
+        return {}
+
+    def ale() -> Entry:
+        from ale_py.vector_env import AtariVectorEnv
+
+        vecenv = AtariVectorEnv(game="breakout", num_envs=8, num_threads=2)
+        vecenv.reset(seed=0)
+        choose = actions_for(vecenv.single_action_space, 8)
+        return Entry(lambda: vecenv.step(choose())[1], 8, vecenv.close)
+
+    def pool(batch_size: int) -> Entry:
+        import envpool
+
+        vecenv = envpool.make(
+            "Breakout-v5", env_type="gymnasium", num_envs=8, batch_size=batch_size, num_threads=2
+        )
+        choose = actions_for(vecenv.action_space, batch_size)
+        if batch_size == 8:
+            vecenv.reset()
+            return Entry(lambda: vecenv.step(choose())[1], 8, vecenv.close)
+        vecenv.async_reset()
+
+        def advance() -> Any:
+            _, rewards, *_, info = vecenv.recv()
+            vecenv.send(choose(), info["env_id"])
+            return rewards
+
+        return Entry(advance, batch_size, vecenv.close)
+
+    entries = eight(atari)
+    entries["ALE's vector environment, 2 threads"] = ale
+    if installed("envpool"):
+        entries["EnvPool, 2 threads"] = lambda: pool(8)
+        entries["EnvPool, 2 threads, async"] = lambda: pool(4)
+    return entries
+
+
+def case_nethack() -> Entries:
+    """NetHack, 8 copies."""
+    if not installed("nle"):
+        return {}
+    entries = eight(nethack)
+    with contextlib.suppress(ImportError):
+        from puffer.vector.adapters import to_gymnasium
+
+        def adapted() -> Entry:
+            vecenv = to_gymnasium(
+                puffer.vector.make(nethack, backend=MP, num_envs=8, num_workers=2)
+            )
+            vecenv.reset(seed=0)
+            choose = actions_for(vecenv.single_action_space, 8)
+            return Entry(lambda: vecenv.step(choose())[1], 8, vecenv.close)
+
+        entries["Multiprocessing through to_gymnasium"] = adapted
+    return entries
+
+
+def synthetic(num_envs: int, **kwargs: Any) -> list[Any]:
+    """Return creators of as many synthetic environments, each with its own delays."""
+    return [lambda seed=seed: Synthetic(**kwargs, seed=seed) for seed in range(num_envs)]
+
+
+def uneven(**kwargs: Any) -> Entries:
+    """Return the entries of 16 environments with uneven delays, on two workers."""
+    envs = synthetic(16, **kwargs)
+    pool = {"num_workers": 2, "zero_copy": False}
+    return {
+        "Multiprocessing, all": lambda: ours(envs, MP, 16, num_workers=2),
+        "  async, batches of 4": lambda: ours(envs, MP, 16, batch_size=4, group_envs=1, **pool),
+        "  async, in order": lambda: ours(
+            envs, MP, 16, batch_size=4, group_envs=1, sync_traj=True, **pool
+        ),
+        "Gymnasium Async": lambda: gymnasium_vector(envs, AsyncVectorEnv),
+    }
+
+
+def case_exponential() -> Entries:
+    """Delays of 1 ms, exponentially distributed."""
+    return uneven(delay=1e-3, exponential=True)
+
+
+def case_exponential100() -> Entries:
+    """Delays of 100 us, exponentially distributed."""
+    return uneven(delay=1e-4, exponential=True)
+
+
+def case_resets() -> Entries:
+    """Delays of 100 us, one in a hundred followed by a reset of 5 ms."""
+    return uneven(delay=1e-4, slow_resets=True)
+
+
+def even(delay: float) -> Entries:
+    """Return the entries of 8 environments with the same delay."""
+    envs = synthetic(8, delay=delay)
+    return {
+        "Serial": lambda: ours(envs, "serial", 8),
+        "Multiprocessing, 1 worker": lambda: ours(envs, MP, 8, num_workers=1),
+        "Multiprocessing, 2 workers": lambda: ours(envs, MP, 8, num_workers=2),
+        "  half batches": lambda: ours(envs, MP, 8, num_workers=2, batch_size=4),
+        "Gymnasium Async": lambda: gymnasium_vector(envs, AsyncVectorEnv),
+    }
+
+
+def case_delay10us() -> Entries:
+    """Delays of 10 us."""
+    return even(1e-5)
+
+
+def case_delay100us() -> Entries:
+    """Delays of 100 us."""
+    return even(1e-4)
+
+
+def case_delay1ms() -> Entries:
+    """Delays of 1 ms."""
+    return even(1e-3)
+
+
+def case_observations() -> Entries:
+    """Observations of 4 bytes to 1 MB, 2 copies; and what copying them costs alone."""
+    entries: Entries = {}
+    for size in (4, 1 << 10, 1 << 20):
+        source, target = np.ones((2, size), np.uint8), np.zeros((2, size), np.uint8)
+
+        def copy(source: Any = source, target: Any = target) -> Any:
+            for row in range(2):  # as environments write them
+                np.copyto(target[row], source[row])
+            return 0.0
+
+        envs = synthetic(2, size=size)
+        entries |= {
+            f"{size} B: two copies": lambda copy=copy: Entry(copy, 2, lambda: None),
+            f"{size} B, Serial": lambda envs=envs: ours(envs, "serial", 2),
+            f"{size} B, 1 worker": lambda envs=envs: ours(envs, MP, 2, num_workers=1),
+            f"{size} B, 2 workers": lambda envs=envs: ours(envs, MP, 2),
+            f"{size} B, Gymnasium Async": lambda envs=envs: gymnasium_vector(envs, AsyncVectorEnv),
         }
-    pool = make(EmptyEnv, num_envs=2, batch_size=1, **many)
-    found["Multiprocessing, 2 workers, batches of 1"] = pool, asynchronous
-    pool = make(EmptyEnv, num_envs=2, batch_size=1, zero_copy=False, **many)
-    found["Multiprocessing, 2 workers, batches of 1, copied"] = pool, asynchronous
-    return found
+    return entries
+
+
+CASES: dict[str, Callable[[], Entries]] = {
+    name.removeprefix("case_"): function
+    for name, function in list(globals().items())
+    if name.startswith("case_")
+}
+UNEVEN = ("exponential", "exponential100", "resets", "delay1ms", "delay100us", "delay10us")
+
+
+# --- measuring --------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Turn:
+    """What one turn of one entry measured."""
+
+    step_us: float
+    steps_per_second: float
+    main_cores: float
+    efficiency: float
+
+
+def measure(entry: Entry, seconds: float) -> Turn:
+    """Run `entry` for about `seconds`."""
+    count, burned = 0, 0.0
+    cpu, began = time.process_time(), time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        for _ in range(4):
+            burned += float(np.sum(entry.advance()))
+        count += 4
+    wall, cpu = time.perf_counter() - began, time.process_time() - cpu
+    return Turn(wall / count * 1e6, count * entry.steps / wall, cpu / wall, burned / wall / 2)
+
+
+def run_case(name: str, turns: int, seconds: float) -> None:
+    """Measure all entries of a case in turns and print its table."""
+    print(f"\n{name}: {CASES[name].__doc__}")
+    entries = {}
+    for label, make in CASES[name]().items():
+        try:
+            entries[label] = make()
+        except (ImportError, OSError) as error:
+            print(f"(left out: {label.strip()}: {error})")
+    measured: dict[str, list[Turn]] = {label: [] for label in entries}
+    for turn in range(-1, turns):  # the first turn warms up
+        for label, entry in entries.items():
+            result = measure(entry, seconds)
+            if turn >= 0:
+                measured[label].append(result)
+    for entry in entries.values():
+        entry.close()
+    if name in UNEVEN:
+        print("efficiency = CPU seconds that the environments burned / (2 cores x seconds)")
+    head = f"{'':<44}{'us/step':>10}{'min':>9}{'max':>9}{'env steps/s':>13}{'main':>6}"
+    print(head + (f"{'efficiency':>12}" if name in UNEVEN else ""))
+    for label, results in measured.items():
+        times = [result.step_us for result in results]
+        row = f"{label:<44}{statistics.median(times):10.1f}{min(times):9.1f}{max(times):9.1f}"
+        row += f"{statistics.median(r.steps_per_second for r in results):13,.0f}"
+        row += f"{statistics.median(r.main_cores for r in results):6.2f}"
+        if name in UNEVEN:
+            row += f"{statistics.median(r.efficiency for r in results):12.2f}"
+        print(row, flush=True)
+
+
+def describe_machine() -> str:
+    """Return the machine and the versions."""
+    found = []
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    return (
+        f"{platform.processor() or platform.machine()}, {puffer.vector.usable_cores()} usable "
+        f"cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}, "
+        + ", ".join(found)
+    )
 
 
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--turns", type=int, default=15, help="measurements of each case")
-    parser.add_argument("--steps", type=int, default=2000, help="steps of each measurement")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
+    parser.add_argument("--turns", type=int, default=9, help="measurements of each entry")
+    parser.add_argument("--seconds", type=float, default=0.25, help="length of a measurement")
     arguments = parser.parse_args()
-    print(
-        f"{platform.processor() or platform.machine()}, {puffer.vector.usable_cores()} usable "
-        f"cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}, "
-        + ", ".join(f"{name} {version(name)}" for name in ("numpy", "gymnasium", "puffer-vector"))
-    )
-    vecenvs = cases()
-    runs = {name: start(vecenv) for name, (vecenv, start) in vecenvs.items()}
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(-1, arguments.turns):  # the first turn warms up
-        for name, run in runs.items():
-            begin = time.perf_counter()
-            run(arguments.steps)
-            if turn >= 0:
-                times[name].append((time.perf_counter() - begin) / arguments.steps * 1e6)
-    print(f"{'us per step':<52}{'median':>8}{'min':>8}{'max':>8}")
-    for name, measured in times.items():
-        row = statistics.median(measured), min(measured), max(measured)
-        print(f"{name:<52}" + "".join(f"{value:8.1f}" for value in row))
-    for vecenv, _ in vecenvs.values():
-        vecenv.close()
+    for name in arguments.cases:
+        if name not in CASES:
+            parser.error(f"unknown case {name!r}: there is {', '.join(CASES)}")
+    warnings.filterwarnings("ignore")  # of the environments
+    print(describe_machine())
+    for name in arguments.cases or CASES:
+        run_case(name, arguments.turns, arguments.seconds)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,7 @@ def test_backends_agree_bitwise(make_match):
     assert torch.equal(weights[0], weights[2])
 
 
+@pytest.mark.filterwarnings("ignore:.*copies of Match in one process")
 def test_asynchronous_batches_learn(make_match):
     vec = {"num_envs": 4, "num_workers": 2, "batch_size": 2, "overwork": True}
     vecenv = make_match("multiprocessing", vec, num_envs=8)
@@ -197,6 +198,7 @@ def test_seeds_share_no_streams():
     assert min(abs(a - b) for a in list(seeds)[:50] for b in list(seeds)[50:]) > 10_000
 
 
+@pytest.mark.filterwarnings("ignore:.*copies of Match in one process")
 def test_first_ready_batches_learn(make_match):
     """Batches of whichever workers are ready, three of them two at a time."""
     vec = {"num_envs": 6, "num_workers": 3, "batch_size": 4, "zero_copy": False, "overwork": True}

@@ -11,6 +11,8 @@ from puffer.train.cleanrl import Policy, RecurrentPolicy
 from puffer.train.models import Default, LSTMWrapper
 from puffer.vector import Multiprocessing, Native, Serial
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*copies of Breakout in one process")
+
 HALF = {"backend": Multiprocessing, "num_envs": 4, "num_workers": 2, "overwork": True}
 
 

@@ -18,6 +18,8 @@ SETUPS = {
     "processes-1": ("multiprocessing", 1, 12, {}),
     "processes-2": ("multiprocessing", 4, 3, {"num_workers": 2}),
     "copies-2": ("multiprocessing", 4, 3, {"num_workers": 2, "zero_copy": False}),
+    "groups-2": ("multiprocessing", 4, 3, {"num_workers": 2, "group_envs": 1}),
+    "in-order": ("multiprocessing", 4, 3, {"num_workers": 2, "sync_traj": True}),
 }
 
 
@@ -226,6 +228,8 @@ def test_reset_drops_what_is_pending(setup):
         (np.full(AGENTS, 5), r"^action 5 of agent 0.* is outside .*: expected 0 to 4$"),
         (np.full(AGENTS, -1), r"^action -1 of agent 0.* is outside .*: expected 0 to 4$"),
         (np.zeros(AGENTS - 1, int), r"^actions have shape \(11,\), expected \(12,\)$"),
+        (np.zeros(AGENTS + 1, int), r"^actions have shape \(13,\), expected \(12,\)$"),
+        (np.zeros(0, int), r"^actions have shape \(0,\), expected \(12,\)$"),
         (np.zeros(AGENTS), r"^actions have dtype float64, expected integers such as int32$"),
     ],
 )
@@ -292,3 +296,102 @@ def test_an_env_that_takes_no_buffers_is_attached(setup):
     with make(setup, PlainEnv) as vecenv:
         observations, _ = vecenv.reset(seed=0)
         np.testing.assert_array_equal(observations[:, 0], np.arange(AGENTS))
+
+
+def test_arrays_are_reused_unless_copies_are_asked_for(setup):
+    for copy in (False, True):
+        with make(setup, copy=copy, final_observations=True, action_masks=True) as vecenv:
+            vecenv.async_reset(0)
+
+            def receive(vecenv=vecenv):
+                arrays = [a for a in vecenv.recv() if isinstance(a, np.ndarray)]
+                return [*arrays, vecenv.final_observations, vecenv.action_masks]
+
+            first = receive()
+            kept = [array.copy() for array in first]
+            vecenv.send(np.ones(AGENTS, int))
+            second = receive()
+            shared = [np.shares_memory(a, b) for a, b in zip(first, second, strict=True)]
+            if copy:
+                assert not any(shared)
+                for array, before in zip(first, kept, strict=True):
+                    np.testing.assert_array_equal(array, before)
+                observations = vecenv.step(np.ones(AGENTS, int))[0]
+                assert not np.shares_memory(observations, second[0])
+            else:
+                assert all(shared[:4])
+
+
+class DrawingEnv(CountingEnv):
+    """Draws the keys of its agents."""
+
+    def render(self):
+        return [agent.key for agent in self.agents]
+
+
+def test_render_gives_what_each_env_draws(setup):
+    with make(setup, DrawingEnv) as vecenv:
+        with pytest.raises(ResetNeeded, match=r"^render\(\) before reset\(\)"):
+            vecenv.render()
+        vecenv.reset(seed=5)
+        drawn = vecenv.render()
+        assert len(drawn) == setup[1]
+        assert [key for keys in drawn for key in keys] == list(range(5, 5 + AGENTS))
+        vecenv.send(np.zeros(AGENTS, int))
+        with pytest.raises(ResetNeeded, match=r"^render\(\) while results are pending: call recv"):
+            vecenv.render()
+    with pytest.raises(ClosedError, match=r"^render\(\) after close\(\)"):
+        vecenv.render()
+
+
+def test_the_global_random_states_are_left_alone(setup):
+    import random
+
+    before = random.getstate(), np.random.get_state()
+    with make(setup) as vecenv:
+        for seed in (None, 3):
+            vecenv.reset(seed=seed)
+            vecenv.step(np.zeros(AGENTS, int))
+    after = random.getstate(), np.random.get_state()
+    assert before[0] == after[0]
+    np.testing.assert_equal(before[1], after[1])
+
+
+@pytest.mark.parametrize("num_envs", [1, 2, 255, 256, 257])
+def test_any_number_of_environments(num_envs):
+    for options in ({}, {"backend": "multiprocessing", "num_workers": 1, "zero_copy": False}):
+        with puffer.vector.make(
+            CountingEnv, env_kwargs={"num_agents": 1}, num_envs=num_envs, **options
+        ) as vecenv:
+            observations, _ = vecenv.reset(seed=1)
+            np.testing.assert_array_equal(observations[:, 0], 1 + np.arange(num_envs))
+            observations, *_ = vecenv.step(np.full(num_envs, 2))
+            np.testing.assert_array_equal(
+                observations[:, 2] > 0, (1 + np.arange(num_envs)) % 3 != 2
+            )
+
+
+ODD_DTYPES = [np.int8, np.uint16, np.int64, np.uint64, np.float16, np.float64, np.bool_]
+
+
+@pytest.mark.parametrize("dtype", ODD_DTYPES)
+def test_observations_of_every_dtype(dtype):
+    from puffer.core import PufferEnv
+    from puffer.core.spaces import Box, Discrete
+
+    class Odd(PufferEnv):
+        def __init__(self, buf=None):
+            self.single_observation_space = Box(0, 1, (3,), dtype)
+            self.single_action_space = Discrete(2)
+            self.num_agents = 1
+            super().__init__(buf)
+
+        def reset(self, seed=None):
+            self.observations[...] = [[0, 1, seed % 2]]
+            return self.observations, []
+
+    for options in ({}, {"backend": "multiprocessing", "num_workers": 1}):
+        with puffer.vector.make(Odd, num_envs=2, **options) as vecenv:
+            observations, _ = vecenv.reset(seed=0)
+            assert observations.dtype == dtype
+            np.testing.assert_array_equal(observations, [[0, 1, 0], [0, 1, 1]])

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
+import pickle
+import random
+import re
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+import types
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -121,9 +128,10 @@ def test_a_worker_that_exits():
 @pytest.mark.parametrize("where", ["step", "reset"])
 def test_a_worker_that_hangs_shows_its_stack(where):
     error = run_until_failure(make([None, "hang"], where, timeout=0.5))
+    option = "timeout" if where == "step" else "reset_timeout"
     assert str(error).startswith(
-        f"worker 1 (env 1) has been in {where} for more than timeout=0.5 seconds: "
-        "it hangs, or needs a larger timeout; its stack:"
+        f"worker 1 (env 1) has been in {where} for more than {option}=0.5 seconds: "
+        f"it hangs, or needs a larger {option}; its stack:"
     )
     assert "in hang_here" in str(error)
 
@@ -217,6 +225,7 @@ def test_cycles_leave_nothing_behind():
 
     process = psutil.Process()
     cycle()  # multiprocessing itself keeps an arena of shared memory from now on
+    gc.collect()  # what failed before may still be held by its error
     before = process.num_fds(), process.num_threads(), len(process.children())
     for _ in range(30):
         cycle()
@@ -226,7 +235,8 @@ def test_cycles_leave_nothing_behind():
 def test_a_vector_that_nobody_holds_ends_its_workers():
     vecenv = make([None, None])
     vecenv.reset(seed=0)
-    del vecenv
+    with pytest.warns(ResourceWarning, match=r"^a vector environment was never closed: call close"):
+        del vecenv
     for child in psutil.Process().children():
         child.wait(timeout=5)
 
@@ -256,6 +266,225 @@ def test_a_fork_may_not_use_it():
     fork.close()
     vecenv.step([0, 0])
     vecenv.close()
+
+
+def test_a_worker_that_hangs_in_c_shows_its_stack():
+    error = run_until_failure(make([None, "spin"], timeout=0.5))
+    assert "has been in step for more than timeout=0.5 seconds" in str(error)
+    assert "in spin_here" in str(error)
+
+
+def test_a_reset_has_a_timeout_of_its_own():
+    with make([None, None], reset_timeout=30.0, timeout=0.5) as vecenv:
+        vecenv.reset(seed=0)
+    error = run_until_failure(make([None, "hang"], "reset", reset_timeout=0.5, timeout=60.0))
+    assert "in reset for more than reset_timeout=0.5 seconds" in str(error)
+
+
+def test_groups_that_wait_for_others_are_not_late():
+    class Slow(FaultyEnv):
+        def step(self, actions):
+            time.sleep(0.3)
+            return super().step(actions)
+
+    with puffer.vector.make(
+        Slow, backend="multiprocessing", num_envs=4, num_workers=1, group_envs=1, timeout=0.7
+    ) as vecenv:
+        vecenv.reset(seed=0)
+        vecenv.step([0] * 4)
+
+
+def test_a_group_that_fails_takes_its_worker_along():
+    error = run_until_failure(make([None, None, None, "raise"], group_envs=1))
+    assert str(error).startswith("worker 1 (envs 2 to 3) raised KeyError: 'boom' in step")
+    assert not hasattr(error, "__notes__")
+
+
+@pytest.mark.parametrize(
+    ("fault", "name"), [("interrupt", "KeyboardInterrupt"), ("leave", "SystemExit: 0")]
+)
+def test_what_ends_a_program_is_a_failure_of_a_worker(fault, name):
+    error = run_until_failure(make([None, fault]))
+    assert str(error).startswith(f"worker 1 (env 1) raised {name} in step; its traceback:")
+
+
+def test_three_workers_that_raise_at_once_are_all_named():
+    error = run_until_failure(make(["raise"] * 3, num_workers=3, overwork=True))
+    told = [str(error), *getattr(error, "__notes__", [])]
+    assert sorted(re.search(r"worker (\d)", text)[1] for text in told) == ["0", "1", "2"]
+    assert str(error).startswith("worker 0 ")
+
+
+def test_a_worker_killed_at_any_moment_is_named():
+    rng = random.Random(0)
+    for _ in range(12):
+        vecenv = make([None, None])
+        victim = vecenv._crew.pids[1]
+        threading.Timer(rng.random() * 0.02, os.kill, (victim, signal.SIGKILL)).start()
+        with pytest.raises(WorkerError, match=r"^worker 1 \(env 1\) was killed by SIGKILL in "):
+            step_for_ever(vecenv)
+
+
+def step_for_ever(vecenv):
+    vecenv.reset(seed=0)
+    while True:
+        vecenv.step([0, 0])
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_close_with_unread_answers(method):
+    code, out, err = run_script(f"""
+        from vector_scripted import BigInfoEnv
+        vecenv = puffer.vector.make(
+            BigInfoEnv,
+            backend="multiprocessing",
+            num_envs=4,
+            num_workers=2,
+            group_envs=1,
+            start_method={method!r},
+        )
+        print(*vecenv._crew.pids)
+        vecenv.reset(seed=0)
+        vecenv.send([0] * 8)
+        vecenv.close()
+    """)
+    assert (code, err) == (0, "")
+    assert wait_gone([int(pid) for pid in out.split()], 0.0) == []
+
+
+def test_close_does_not_wait_for_slow_workers():
+    vecenv = make([None, "hang"])
+    vecenv.reset(seed=0)
+    for _ in range(2):
+        vecenv.step([0, 0])
+    vecenv.send([0, 0])
+    workers = vecenv._crew.pids
+    vecenv.close()
+    assert wait_gone(workers, 0.0) == []
+
+
+def test_half_batches_can_be_reset_at_any_moment():
+    """No result of an earlier round comes after a reset."""
+    rng = random.Random(1)
+    for zero_copy in (True, False):
+        with make([None] * 4, batch_size=2, group_envs=1, zero_copy=zero_copy) as vecenv:
+            for seed in range(0, 400, 10):
+                vecenv.async_reset(seed)
+                seen = {}
+                for _ in range(rng.randrange(6)):
+                    observations, *_, agent_ids, _ = vecenv.recv()
+                    for row, agent in zip(observations, agent_ids, strict=True):
+                        assert row[0] in (0, seed + agent)  # 0: masked
+                        assert row[2] == seen.setdefault(agent, 0) or row[1] > 0 or row[0] == 0
+                        seen[agent] += 1
+                    if rng.random() < 0.8:
+                        vecenv.send([0, 0])
+                    else:
+                        break
+
+
+def test_two_threads_at_once_are_refused():
+    vecenv = make([None, "hang"])
+    vecenv.reset(seed=0)
+    vecenv.step([0, 0])
+    vecenv.step([0, 0])
+    vecenv.send([0, 0])
+    failed = []
+
+    def receive():
+        with pytest.raises(WorkerError) as caught:
+            vecenv.recv()
+        failed.append(caught.value)
+
+    thread = threading.Thread(target=receive)
+    thread.start()
+    while not vecenv._lock.locked():
+        time.sleep(0.001)
+    for name, call in {"recv": vecenv.recv, "async_reset": vecenv.reset}.items():
+        with pytest.raises(UsageError) as caught:
+            call()
+        assert str(caught.value) == (
+            f"{name}() while another thread is in a call of this vector environment: use it from "
+            "one thread, or under a lock"
+        )
+    os.kill(vecenv._crew.pids[1], signal.SIGKILL)
+    thread.join()
+    assert "was killed by SIGKILL" in str(failed[0])
+
+
+class ParentEnv(FaultyEnv):
+    """Has a process of its own."""
+
+    def reset(self, seed=None):
+        process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(0,))
+        process.start()
+        process.join()
+        return super().reset(seed)
+
+
+def test_environments_may_have_processes_if_workers_are_no_daemons():
+    with puffer.vector.make(ParentEnv, backend="multiprocessing", daemon=False) as vecenv:
+        vecenv.reset(seed=0)
+    with pytest.raises(WorkerError, match="daemonic processes are not allowed to have children"):
+        puffer.vector.make(ParentEnv, backend="multiprocessing").reset(seed=0)
+
+
+def test_a_vector_cannot_be_pickled_and_lives_on():
+    with make([None, None]) as vecenv:
+        vecenv.reset(seed=0)
+        with pytest.raises(TypeError):
+            pickle.dumps(vecenv)
+        gc.collect()
+        vecenv.step([0, 0])
+
+
+def test_memory_is_not_bound_by_the_size_of_dev_shm(monkeypatch):
+    full = types.SimpleNamespace(f_bavail=0, f_frsize=4096)
+    monkeypatch.setattr(os, "statvfs", lambda path: full)
+    before = shared_memory()
+    with make([None, None]) as vecenv:
+        vecenv.reset(seed=0)
+        maps = Path("/proc/self/maps").read_text()
+        assert "memfd:puffer" in maps
+        assert not {name for name in shared_memory() - before if not name.startswith("sem.")}
+
+
+def test_workers_started_beside_threads_work():
+    """Fork copies no threads: what they hold stays locked for ever, but nobody needs it."""
+    stop = threading.Event()
+    threads = [threading.Thread(target=stop.wait) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with make([None, None], start_method="fork") as vecenv:
+            vecenv.reset(seed=0)
+            vecenv.step([0, 0])
+    stop.set()
+    for thread in threads:
+        thread.join()
+
+
+class ThreadsEnv(FaultyEnv):
+    """Tells how many threads torch uses in its process."""
+
+    def step(self, actions):
+        import torch
+
+        return *super().step(actions)[:4], [{"threads": torch.get_num_threads()}]
+
+
+def test_torch_has_one_thread_in_workers_and_keeps_its_own_here():
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with puffer.vector.make(ThreadsEnv, backend="multiprocessing") as vecenv:
+            vecenv.reset(seed=0)
+            assert vecenv.step([0])[4] == [{"threads": 1}]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 # --- whole programs -----------------------------------------------------------------------------
@@ -302,7 +531,7 @@ vecenv = puffer.vector.make(
     CountingEnv, backend="multiprocessing", num_envs=3, overwork=True, start_method={method!r}
 )
 vecenv.reset(seed=0)
-print(*[p.pid for p in vecenv._crew._processes], flush=True)
+print(*vecenv._crew.pids, flush=True)
 """
 
 
@@ -397,7 +626,7 @@ def test_workers_made_by_another_thread_leave_too_when_their_parent_is_killed():
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()
-        print(*[p.pid for p in vecenv._crew._processes], flush=True)
+        print(*vecenv._crew.pids, flush=True)
         time.sleep(1000)
         """,
         wait=False,
@@ -425,3 +654,47 @@ def test_another_thread_may_make_it():
         vecenv.close()
     """)
     assert (code, out) == (0, "[0.5 1.5]\n")
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_nothing_remains_when_the_whole_group_is_killed(method):
+    shared = shared_memory()
+    process = run_script(MAKE.format(method=method) + "time.sleep(1000)", wait=False)
+    workers = [int(pid) for pid in process.stdout.readline().split()]
+    group = [*workers, *(c.pid for c in psutil.Process(process.pid).children(recursive=True))]
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert wait_gone(group, 5.0) == []
+    left = shared_memory() - shared
+    if method == "fork":
+        assert left == set()
+    for name in left:  # named by Python; its resource tracker, which clears them, was killed too
+        assert name.startswith("sem.")
+        os.unlink(f"/dev/shm/{name}")
+
+
+def test_workers_leave_when_their_parent_is_terminated():
+    process = run_script(MAKE.format(method="fork") + "time.sleep(1000)", wait=False)
+    workers = [int(pid) for pid in process.stdout.readline().split()]
+    process.terminate()
+    process.communicate()
+    assert process.returncode == -signal.SIGTERM
+    assert wait_gone(workers, 2.0) == []
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    ["vecenv.send([0])", "vecenv.recv()", "vecenv.step([9] * 6)", "vecenv.reset(-1)", "1 / 0"],
+)
+def test_a_program_with_a_mistake_ends(mistake):
+    code, out, err = run_script(MAKE.format(method="fork") + mistake)
+    assert code == 1
+    assert err.count("Traceback") == 1
+    assert wait_gone([int(pid) for pid in out.split()], 2.0) == []
+
+
+def test_a_program_ends_though_its_workers_are_no_daemons():
+    script = MAKE.format(method="fork").replace("overwork=True", "overwork=True, daemon=False")
+    code, out, err = run_script(script)
+    assert (code, err) == (0, "")
+    assert wait_gone([int(pid) for pid in out.split()], 2.0) == []

@@ -83,8 +83,42 @@ def test_wrong_backends():
 
 def test_an_unknown_option_lists_the_valid_ones():
     assert refusal(CountingEnv, backend="serial", num_worker=2) == (
-        "unknown option 'num_worker' of backend Serial: it has final_observations, action_masks"
+        "unknown option 'num_worker' of backend Serial: it has copy, final_observations, "
+        "action_masks"
     )
+
+
+class Many(CountingEnv):
+    """Holds as many simulations as it is told, like a native environment."""
+
+    def __init__(self, num_envs=1, buf=None):
+        super().__init__(num_envs, buf=buf)
+
+
+@pytest.mark.parametrize(
+    ("options", "copies", "kwargs", "number"),
+    [
+        ({}, 4, None, 4),
+        ({}, 4, {"num_envs": 3}, 12),
+        ({"backend": "multiprocessing", "num_workers": 2}, 2, {"num_envs": 3}, 6),
+    ],
+)
+def test_copies_of_what_holds_many_are_warned_of_once(options, copies, kwargs, number):
+    with (
+        pytest.warns(UserWarning, match="copies") as caught,
+        puffer.vector.make(Many, env_kwargs=kwargs, num_envs=4, **options),
+    ):
+        pass
+    assert [str(w.message) for w in caught] == [
+        f"{copies} copies of Many in one process: one that holds all simulations, by "
+        f"env_kwargs={{'num_envs': {number}}}, is faster"
+    ]
+    assert caught[0].filename == __file__
+
+
+def test_one_copy_in_each_process_is_no_reason_to_warn():
+    with puffer.vector.make(Many, backend="multiprocessing", num_envs=2):
+        pass
 
 
 def test_native_runs_one_env():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import multiprocessing
 import sys
+import threading
 import types
 
 import numpy as np
@@ -46,7 +49,25 @@ def make(env=CountingEnv, num_envs=4, **options):
             "num_envs=6 is not a multiple of batch_size=4: use batch_size=1 or 2 or 3 or 6, "
             "or zero_copy=False",
         ),
+        (
+            {"num_workers": 1, "group_envs": 3},
+            "group_envs=3 does not divide the 4 envs of each worker: use 1 or 2 or 4",
+        ),
+        (
+            {"num_workers": 1, "group_envs": 2, "batch_size": 3},
+            "batch_size=3 is not a multiple of the 2 envs of each group, group_envs=2: use 2 or 4",
+        ),
+        ({"group_envs": True}, "group_envs=True: expected an integer >= 1, or None"),
         ({"timeout": 0}, "timeout=0: expected seconds > 0"),
+        ({"reset_timeout": 0}, "reset_timeout=0: expected seconds > 0"),
+        (
+            {"context": 3},
+            'context=3: expected what multiprocessing.get_context("spawn") returns',
+        ),
+        (
+            {"context": multiprocessing, "start_method": "fork"},
+            "context= and start_method= were both given: leave one out",
+        ),
         ({"start_timeout": -1.0}, "start_timeout=-1.0: expected seconds > 0"),
         (
             {"start_method": "thread"},
@@ -61,7 +82,7 @@ def test_options_that_do_not_fit(options, sentence):
 
 
 def test_more_workers_than_cores_are_warned_of_once(monkeypatch):
-    monkeypatch.setattr("puffer.vector.multiprocess.usable_cores", lambda: 3)
+    monkeypatch.setattr("puffer.vector.split.usable_cores", lambda: 3)
     with pytest.warns(UserWarning, match="usable cores") as caught, make(overwork=False):
         pass
     assert [str(w.message) for w in caught] == [
@@ -71,18 +92,31 @@ def test_more_workers_than_cores_are_warned_of_once(monkeypatch):
     assert caught[0].filename == __file__
 
 
-def test_usable_cores_heed_the_quota_of_a_container(monkeypatch, tmp_path):
-    limit = tmp_path / "cpu.max"
-    monkeypatch.setattr("puffer.vector.cores.CGROUP_LIMIT", limit)
-    free = puffer.vector.usable_cores()
-    assert free >= 1
-    for text, expected in (("max 100000", free), ("100000 100000", 1), ("50000 100000", 1)):
-        limit.write_text(text)
-        assert puffer.vector.usable_cores() == expected
+def test_usable_cores_heed_the_quotas_of_containers(monkeypatch, tmp_path):
+    monkeypatch.setattr("puffer.vector.cores.CGROUPS", tmp_path)
+    monkeypatch.setattr("puffer.vector.cores.OWN_CGROUP", tmp_path / "own")
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)))
+    assert puffer.vector.usable_cores() == 8
+    nested = tmp_path / "a" / "b"
+    nested.mkdir(parents=True)
+    (tmp_path / "own").write_text("0::/a/b/c\n")
+    for folder in (tmp_path, tmp_path / "a", nested):  # the narrowest of all counts
+        limit = folder / "cpu.max"
+        for text, cores in (("max 100000", 8), ("350000 100000", 3), ("50000 100000", 1)):
+            limit.write_text(text)
+            assert puffer.vector.usable_cores() == cores
+        limit.write_text("max 100000")
+    old = tmp_path / "cpu" / "job"
+    old.mkdir(parents=True)
+    (tmp_path / "own").write_text("4:memory:/job\n3:cpu,cpuacct:/job\n")
+    (old / "cpu.cfs_period_us").write_text("100000")
+    for text, cores in (("-1", 8), ("200000", 2)):
+        (old / "cpu.cfs_quota_us").write_text(text)
+        assert puffer.vector.usable_cores() == cores
 
 
 def test_cuda_decides_the_start_method(monkeypatch):
-    from puffer.vector.multiprocess import choose_start_method
+    from puffer.vector.launch import choose_start_method
 
     for is_up, expected in ((False, "fork"), (True, "forkserver")):
         cuda = types.SimpleNamespace(is_initialized=lambda is_up=is_up: is_up)
@@ -116,13 +150,29 @@ def test_every_start_method_gives_the_same(method):
 
 
 def test_a_creator_that_cannot_be_sent():
+    lock = threading.Lock()
+
+    def creator():
+        assert lock
+        return CountingEnv()
+
     with pytest.raises(UsageError) as caught:
-        make(lambda: CountingEnv(), start_method="spawn")
-    message = str(caught.value)
-    assert message.startswith(
-        "an env creator or its arguments cannot be sent to a worker under start_method='spawn' ("
+        make(creator, start_method="spawn")
+    assert str(caught.value) == (
+        "an env creator or its arguments cannot be sent to a worker under start_method='spawn' "
+        "(cannot pickle '_thread.lock' object): make such things inside of the creator"
     )
-    assert message.endswith("): define it at the top level of a module")
+
+
+def test_creators_that_pickle_alone_would_refuse_are_sent():
+    class Local(CountingEnv):
+        def reset(self, seed=None):
+            return super().reset(seed + 100)
+
+    creators = [Local, lambda: Local(), functools.partial(Local, 2), lambda n=2: Local(n)]
+    with make(creators, num_workers=1, context=multiprocessing.get_context("spawn")) as vecenv:
+        observations, _ = vecenv.reset(seed=0)
+        np.testing.assert_array_equal(observations[:, 0], 100 + np.arange(8))
 
 
 def test_workers_leave_signals_and_threads_to_the_parent():
@@ -137,10 +187,20 @@ def test_workers_leave_signals_and_threads_to_the_parent():
 
 
 @pytest.mark.parametrize("zero_copy", [True, False])
-@pytest.mark.parametrize(("num_workers", "batch_size"), [(4, 1), (4, 2), (2, 2)])
-def test_batches_of_some_environments(zero_copy, num_workers, batch_size):
+@pytest.mark.parametrize("sync_traj", [True, False])
+@pytest.mark.parametrize(
+    ("num_workers", "batch_size", "group_envs"),
+    [(4, 1, None), (4, 2, None), (2, 2, None), (2, 2, 1), (1, 2, 1), (1, 1, 1)],
+)
+def test_batches_of_some_environments(zero_copy, num_workers, batch_size, group_envs, sync_traj):
     """Every batch is right for the agents that it names, and all agents get their turn."""
-    options = {"num_workers": num_workers, "batch_size": batch_size, "zero_copy": zero_copy}
+    options = {
+        "num_workers": num_workers,
+        "batch_size": batch_size,
+        "zero_copy": zero_copy,
+        "group_envs": group_envs,
+        "sync_traj": sync_traj,
+    }
     with make(**options, final_observations=True, action_masks=True) as vecenv:
         assert vecenv.num_envs == vecenv.agents_per_batch == 2 * batch_size
         assert (vecenv.num_agents, vecenv.total_envs) == (8, 4)
@@ -173,6 +233,41 @@ def test_batches_of_some_environments(zero_copy, num_workers, batch_size):
                 due[k] = [{**info, "agent_id": k}] if info else []
             vecenv.send(actions)
         assert turns.min() > 0
+        if sync_traj:
+            assert turns.max() - turns.min() <= 1
+
+
+def test_slow_environments_do_not_hold_what_was_done_before(tmp_path):
+    gate = tmp_path / "gate"
+    kwargs = [{}, {"path": str(gate)}, {}, {}]
+    with make(
+        WaitingEnv, env_kwargs=kwargs, num_workers=2, batch_size=1, group_envs=1, zero_copy=False
+    ) as vecenv:
+        vecenv.async_reset(0)
+        for _ in range(4):
+            vecenv.recv()
+            vecenv.hold()
+        for env in range(4):  # all were held: they come in their order
+            assert vecenv.recv()[5] == [env]
+            vecenv.send([0])
+        # Env 0 stepped before env 1 of the same worker, which waits at the gate.
+        seen = []
+        for _ in range(3):
+            seen.append(int(vecenv.recv()[5][0]))
+            vecenv.hold()
+        assert sorted(seen) == [0, 2, 3]
+        gate.touch()
+        assert vecenv.recv()[5] == [1]
+
+
+def test_sync_traj_waits_for_whose_turn_it_is():
+    with make(num_envs=3, batch_size=2, zero_copy=False, sync_traj=True) as vecenv:
+        vecenv.async_reset(0)
+        seen = []
+        for _ in range(6):
+            seen.append(sorted({int(agent) // 2 for agent in vecenv.recv()[5]}))
+            vecenv.send([0] * 4)
+        assert seen == [[0, 1], [0, 2], [1, 2]] * 2
 
 
 def test_whoever_is_ready_first_is_served_first(tmp_path):

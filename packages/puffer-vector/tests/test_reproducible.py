@@ -17,6 +17,7 @@ DIVISIONS = {
     "serial": (4, {"backend": "serial"}, 1),
     "1 worker": (4, {"backend": "multiprocessing", "num_workers": 1}, 1),
     "2 workers": (4, {"backend": "multiprocessing", "num_workers": 2}, 1),
+    "4 groups": (4, {"backend": "multiprocessing", "num_workers": 2, "group_envs": 1}, 1),
 }
 
 
@@ -56,6 +57,7 @@ def test_scripted():
     same_for_all(CountingEnv, lambda agents, threads: {"num_agents": agents})
 
 
+@pytest.mark.filterwarnings("ignore:.*copies of Squared in one process")
 def test_ocean():
     ocean = pytest.importorskip("puffer.ocean")
     same_for_all(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from puffer.vector.schedule import next_batch
+from puffer.vector.schedule import HELD, next_batch
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,33 @@ from puffer.vector.schedule import next_batch
 )
 def test_examples(arrivals, size, aligned, expected):
     assert next_batch(arrivals, size, aligned=aligned) == expected
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "size", "aligned", "turn", "expected"),
+    [
+        # in the order of their turns, whoever is ready first
+        ([2, 1, 3], 1, True, 0, (0,)),
+        ([2, 1, 3], 1, True, 2, (2,)),
+        ([0, 1, 3], 1, True, 0, None),
+        ([0, 0, 1, 2], 2, True, 0, None),
+        ([0, 0, 1, 2], 2, True, 2, (2, 3)),
+        ([4, 1, 2, 3], 2, False, 3, (0, 3)),
+        ([4, 1, 2, 0], 2, False, 3, None),
+        # those that are held miss their turn
+        ([HELD, 1, 3], 1, True, 0, (1,)),
+        ([HELD, HELD, 1, 2], 2, True, 0, (2, 3)),
+        ([HELD, 1, HELD, 2], 2, False, 0, (1, 3)),
+        ([HELD, 1, HELD, 2], 3, False, 0, None),
+        ([HELD, HELD], 1, True, 0, None),
+        # and are not ready either
+        ([HELD, 5], 2, True, None, None),
+        ([HELD, 5], 1, False, None, (1,)),
+        ([HELD, 5, 4, 4], 2, True, None, (2, 3)),
+    ],
+)
+def test_turns_and_holds(arrivals, size, aligned, turn, expected):
+    assert next_batch(arrivals, size, aligned=aligned, turn=turn) == expected
 
 
 @given(

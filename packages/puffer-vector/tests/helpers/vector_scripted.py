@@ -204,6 +204,19 @@ def hang_here() -> None:
     time.sleep(1000)
 
 
+def spin_here() -> None:
+    """Compute for longer than any test, in C and without giving the interpreter away."""
+    sum(range(10**12))
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def _leave() -> None:
+    raise SystemExit(0)
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     "raise": _raise,
     "odd": _raise_odd,
@@ -211,6 +224,9 @@ FAULTS: dict[str, Callable[[], None]] = {
     "crash": _crash,
     "exit": _exit,
     "hang": hang_here,
+    "spin": spin_here,
+    "interrupt": _interrupt,
+    "leave": _leave,
 }
 
 

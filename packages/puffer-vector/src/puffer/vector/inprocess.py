@@ -12,7 +12,7 @@ from puffer.vector import state as packed
 from puffer.vector.calls import choose_envs
 from puffer.vector.group import EnvGroup
 from puffer.vector.protocol import Batch, VectorEnv
-from puffer.vector.recipe import Recipe, build_envs
+from puffer.vector.recipe import Recipe, build_envs, warn_of_copies
 
 
 class InProcess(VectorEnv):
@@ -22,12 +22,15 @@ class InProcess(VectorEnv):
         self,
         recipes: Sequence[Recipe],
         *,
+        copy: bool = False,
         final_observations: bool | None = False,
         action_masks: bool | None = False,
     ) -> None:
+        self._copy = copy
         self._envs, self._buffers = build_envs(
             recipes, final_observations=final_observations, action_masks=action_masks
         )
+        warn_of_copies(recipes[0], self._envs[0], len(recipes), stacklevel=4)
         self._describe(self._envs[0], len(recipes), len(recipes))
         self._group = EnvGroup(self._envs, self._buffers)
         self._unable_to_save = self._group.unable_to_save
@@ -42,6 +45,7 @@ class InProcess(VectorEnv):
         self._check_reset(seed)
         self._phase = "reset"  # stays so if an environment raises
         self._infos = self._group.reset(seed)
+        self._held = False
         self._phase = "recv"
 
     def recv(self) -> Batch:
@@ -50,9 +54,7 @@ class InProcess(VectorEnv):
             self._refuse("recv")
         self._phase = "send"
         self._held = False
-        b = self._buffers
-        flags = b.terminals, b.truncations
-        return b.observations, b.rewards, *flags, self._infos, self._agent_ids, b.masks
+        return self._deliver(self._buffers, self._infos, self._agent_ids)
 
     def hold(self) -> None:
         """Make `recv` return the same arrays again, without infos."""
@@ -64,18 +66,22 @@ class InProcess(VectorEnv):
 
     def state(self) -> bytes:
         """Return what decides all that comes next, in every environment."""
-        self._check_state("state", at_rest=self._held or self._phase == "send")
+        self._check_saves("state")
+        self._check_rest("state")
         return packed.pack(self._group.state())
 
     def set_state(self, state: bytes) -> None:
         """Continue from what `state()` returned; `recv` gives the first batch."""
-        self._check_state("set_state")
+        self._check_saves("set_state")
         states = packed.unpack(state, self.total_envs)
         self._phase = "reset"  # stays so if an environment raises
         self._group.set_state(states)
         self._infos = []
         self._held = True
         self._phase = "recv"
+
+    def _at_rest(self) -> bool:
+        return self._phase == "send" or (self._phase == "recv" and self._held)
 
     def call(
         self, function: Callable[..., Any], *args: Any, envs: Iterable[int] | None = None

@@ -53,7 +53,7 @@ def make(
     return backend_class(recipes, **options)  # type: ignore[call-arg]
 
 
-def _find_backend(backend: type[VectorEnv] | str) -> type[VectorEnv]:
+def _find_backend(backend: object) -> type[VectorEnv]:
     if isinstance(backend, type) and issubclass(backend, VectorEnv):
         return backend
     if not isinstance(backend, str):

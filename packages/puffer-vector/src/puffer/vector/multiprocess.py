@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import multiprocessing
+import multiprocessing.util
 import os
 import pickle
-import sys
+import threading
 import warnings
-import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-import numpy as np
 import numpy.typing as npt
 
 from puffer.core import Buffers
@@ -21,25 +20,51 @@ from puffer.core.env import Infos
 from puffer.core.errors import UsageError, WorkerError
 from puffer.core.spaces import write_actions
 from puffer.vector import state as packed
+from puffer.vector.batches import Batches, Gathered, Views
 from puffer.vector.calls import choose_envs, pack_call
 from puffer.vector.cores import usable_cores
 from puffer.vector.crew import FAIL_SECONDS, Crew
+from puffer.vector.launch import choose_start_method
 from puffer.vector.protocol import Batch, VectorEnv
-from puffer.vector.recipe import EnvShape, Recipe, resolve_optional
-from puffer.vector.schedule import next_batch
+from puffer.vector.recipe import EnvShape, Recipe, resolve_optional, warn_of_copies
+from puffer.vector.schedule import AT_WORK, HELD, next_batch
 from puffer.vector.shared import SharedBlock
+from puffer.vector.split import Split
 from puffer.vector.worker import control_fields
 
-CLOSE_SECONDS = 5.0  # how long `close` lets workers finish their step and close their environments
+CLOSE_SECONDS = 0.7  # how long `close` lets workers finish their step and close their environments
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Served:
-    """The rows of some workers, made once and returned by every `recv` that they answer."""
+def _alone(
+    method: Callable[Concatenate[Multiprocessing, P], R],
+) -> Callable[Concatenate[Multiprocessing, P], R]:
+    """Let one call run at a time, in the process that made the workers; a failure closes all."""
 
-    workers: tuple[int, ...]
-    buffers: Buffers
-    agent_ids: np.ndarray
+    @functools.wraps(method)
+    def guarded(self: Multiprocessing, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if os.getpid() != self._pid:
+            raise UsageError(
+                f"this vector environment belongs to process {self._pid}, not to its fork "
+                f"{os.getpid()}: make one in each process"
+            )
+        if not self._lock.acquire(blocking=False):
+            raise UsageError(
+                f"{method.__name__}() while another thread is in a call of this vector "
+                "environment: use it from one thread, or under a lock"
+            )
+        try:
+            return method(self, *args, **kwargs)
+        except WorkerError as error:
+            self._failure = error
+            self._shut(FAIL_SECONDS)
+            raise
+        finally:
+            self._lock.release()
+
+    return guarded
 
 
 class Multiprocessing(VectorEnv):
@@ -53,13 +78,22 @@ class Multiprocessing(VectorEnv):
         num_workers: processes; one per environment if None.
         batch_size: environments whose rows one `recv` returns; all if None.
         zero_copy: return views of the shared memory; a batch is then one of the equal blocks of
-            neighbours into which the workers divide. Otherwise the workers that are ready first
+            neighbours into which the environments divide. Otherwise the groups that are ready first
             form a batch, which is copied together.
+        group_envs: environments of a worker that are stepped and published together; all of its
+            own if None. Where a step or reset now and then takes long, small groups keep it from
+            holding up those that were done before.
+        sync_traj: batches come round in a fixed order instead of as they are ready: everybody takes
+            the same number of steps, and a run repeats exactly.
         overwork: more workers than usable cores are meant: do not warn.
-        timeout: seconds after which a step or reset counts as hung.
+        timeout: seconds after which a step counts as hung.
+        reset_timeout: the same for a reset; as `timeout` if None.
         start_timeout: seconds after which the start of a worker counts as hung.
         start_method: "fork", "forkserver" or "spawn"; None takes fork on Linux, forkserver once
             torch has initialised CUDA, and spawn elsewhere.
+        context: of multiprocessing, instead of `start_method`.
+        daemon: False lets environments start processes of their own with multiprocessing.
+        copy: return new arrays each time, which the caller may keep.
         final_observations: whether to allocate `final_observations`, for the environments to fill;
             None: if they can.
         action_masks: whether to allocate `action_masks`, for the environments to fill;
@@ -77,93 +111,77 @@ class Multiprocessing(VectorEnv):
         num_workers: int | None = None,
         batch_size: int | None = None,
         zero_copy: bool = True,
+        group_envs: int | None = None,
+        sync_traj: bool = False,
         overwork: bool = False,
         timeout: float = 60.0,
+        reset_timeout: float | None = None,
         start_timeout: float = 120.0,
         start_method: str | None = None,
+        context: Any = None,
+        daemon: bool = True,
+        copy: bool = False,
         final_observations: bool | None = False,
         action_masks: bool | None = False,
     ) -> None:
-        num_envs = len(recipes)
-        num_workers = num_envs if num_workers is None else num_workers
-        batch_size = num_envs if batch_size is None else batch_size
-        check_split(num_envs, num_workers, batch_size, zero_copy)
-        for name, seconds in (("timeout", timeout), ("start_timeout", start_timeout)):
+        split = Split.of(len(recipes), num_workers, batch_size, group_envs, zero_copy=zero_copy)
+        timeouts = {
+            "timeout": timeout,
+            "reset_timeout": timeout if reset_timeout is None else reset_timeout,
+            "start_timeout": start_timeout,
+        }
+        for name, seconds in timeouts.items():
             if not seconds > 0:
                 raise UsageError(f"{name}={seconds!r}: expected seconds > 0")
-        context = multiprocessing.get_context(choose_start_method(start_method))
+        context = _find_context(context, start_method)
         if not overwork:
-            _warn_of_overwork(num_envs, num_workers)
+            split.warn_of_overwork(stacklevel=4)
 
         self._phase = "closed"  # until everything stands
+        self._copy = copy
         self._driver = driver = recipes[0].build()
         try:
+            warn_of_copies(recipes[0], driver, split.num_envs // split.num_workers, stacklevel=4)
             optional = resolve_optional(
                 driver, final_observations=final_observations, action_masks=action_masks
             )
-            self._describe(driver, num_envs, batch_size)
+            self._describe(driver, split.num_envs, split.batch_size)
+            self.fixed_batches = zero_copy or split.batch_size == split.num_envs
             shape = EnvShape.of(driver)
-            self._zero_copy = zero_copy
-            self._workers_per_batch = batch_size * num_workers // num_envs
-            self.fixed_batches = zero_copy or batch_size == num_envs
-            self._share(context, shape.fields(num_envs, **optional), num_workers)
+            self._block, self._batches = _share(
+                context, shape.fields(split.num_envs, **optional), split, zero_copy=zero_copy
+            )
             self._crew = Crew(
                 context,
                 recipes,
                 shape,
                 self._block,
-                num_workers=num_workers,
-                timeout=timeout,
-                start_timeout=start_timeout,
+                num_workers=split.num_workers,
+                num_groups=split.num_groups,
+                timeouts=timeouts,
+                may_poll=usable_cores() > 1,
+                daemon=daemon,
             )
         except BaseException:
             driver.close()
             raise
         self._unable_to_save = self._crew.unable_to_save
-        # Ends the workers if nobody calls close(): when we are collected, or Python exits.
-        self._finalizer = weakref.finalize(self, self._crew.stop, FAIL_SECONDS)
+        # Ends the workers if nobody calls close(): when we are collected, or before Python waits
+        # for its processes when it exits.
+        self._finalizer = multiprocessing.util.Finalize(
+            self, _end_forgotten, (self._crew,), exitpriority=100
+        )
         self._pid = os.getpid()
-        self._arrivals = [0] * num_workers  # see next_batch
+        self._lock = threading.Lock()
+        self._aligned = zero_copy
+        self._groups_per_batch = split.groups_per_batch
+        self._arrivals = [AT_WORK] * split.num_groups
         self._ticks = 0
-        self._held: list[int] = []
+        self._turn = 0 if sync_traj else None
         self._infos: dict[int, Infos] = {}
         self._phase = "reset"
 
-    def _share(self, context: Any, fields: Fields, num_workers: int) -> None:
-        """Allocate the shared memory and the rows that batches return."""
-        self._block = SharedBlock.allocate(context, {**fields, **control_fields(num_workers)})
-        arrays = self._block.arrays()
-        buffers = Buffers(**{name: arrays[name] for name in fields})
-        for ones in (buffers.masks, buffers.action_masks):
-            if ones is not None:
-                ones.fill(True)
-        agent_ids = np.arange(self.num_agents)
-        rows, size = self.agents_per_batch, self._workers_per_batch
-        if self._zero_copy:
-            self._blocks = [
-                _Served(
-                    tuple(range(i * size, (i + 1) * size)),
-                    buffers.rows(i * rows, (i + 1) * rows),
-                    agent_ids[i * rows : (i + 1) * rows],
-                )
-                for i in range(num_workers // size)
-            ]
-            return
-
-        def by_worker(array: np.ndarray, workers: int) -> np.ndarray:
-            return array.reshape(workers, -1, *array.shape[1:])
-
-        self._copy = Buffers.allocate(
-            {name: ((rows, *shape[1:]), dtype) for name, (shape, dtype) in fields.items()}
-        )
-        self._agents_of_worker = by_worker(agent_ids, num_workers)
-        self._scatter = by_worker(buffers.actions, num_workers), by_worker(self._copy.actions, size)
-        self._gather = [
-            (by_worker(arrays[name], num_workers).take, by_worker(getattr(self._copy, name), size))
-            for name in fields
-            if name != "actions"
-        ]
-
+    @_alone
     def async_reset(self, seed: int | None = None) -> None:
         """Begin new episodes everywhere; `recv` gives the first batch.
 
@@ -173,68 +191,32 @@ class Multiprocessing(VectorEnv):
             WorkerError: a worker raised, died or hangs.
         """
         self._check_reset(seed)
-        self._check_owner()
-        try:
-            self._drop_pending()
-            seeds: list[int | None] = []
-            for simulations in self._crew.simulations:
-                seeds.append(seed)
-                seed = None if seed is None else int(seed) + simulations
-            self._crew.order_reset(seeds)
-        except WorkerError as error:
-            self._fail(error)
-            raise
+        self._drop_pending()
+        seeds: list[int | None] = []
+        for simulations in self._crew.simulations:
+            seeds.append(seed)
+            seed = None if seed is None else int(seed) + simulations
+        self._crew.order_reset(seeds)
         self._phase = "recv"
 
-    def _drop_pending(self) -> None:
+    def _drop_pending(self, then: int = AT_WORK) -> None:
         self._crew.drain()
         self._infos.clear()
-        self._held.clear()
-        self._arrivals = [0] * len(self._arrivals)
+        self._arrivals = [then] * len(self._arrivals)
+        self._turn = None if self._turn is None else 0
 
-    def state(self) -> bytes:
-        """Return what decides all that comes next, in every environment."""
-        resting = len(self._held) + len(self._served.workers if self._phase == "send" else ())
-        self._check_state("state", at_rest=resting == len(self._arrivals))
-        self._check_owner()
-        try:
-            return packed.pack(self._crew.state())
-        except WorkerError as error:
-            self._fail(error)
-            raise
-
-    def set_state(self, state: bytes) -> None:
-        """Continue from what `state()` returned; `recv` gives the first batch."""
-        self._check_state("set_state")
-        self._check_owner()
-        states = packed.unpack(state, self.total_envs)
-        self._phase = "reset"  # stays so if an environment refuses
-        try:
-            self._drop_pending()
-            self._crew.set_state(states)
-        except WorkerError as error:
-            self._fail(error)
-            raise
-        self._held = list(range(len(self._arrivals)))
-        self._phase = "recv"
-
+    @_alone
     def send(self, actions: npt.ArrayLike) -> None:
-        """Give `actions` to the workers of the last batch; `recv` gives the next one."""
+        """Give `actions` to the environments of the last batch; `recv` gives the next one."""
         if self._phase != "send":
             self._refuse("send")
-        self._check_owner()
         served = self._served
         write_actions(actions, served.buffers.actions, self.single_action_space)
-        if not self._zero_copy:
-            shared, given = self._scatter
-            shared[np.array(served.workers)] = given
-        try:
-            self._crew.order_step(served.workers)
-        except WorkerError as error:
-            self._fail(error)
-            raise
+        self._batches.scatter(served)
+        self._crew.order_step(served.groups)
         self._phase = "recv"
 
+    @_alone
     def recv(self) -> Batch:
         """Return the next complete batch, waiting for it.
 
@@ -243,183 +225,142 @@ class Multiprocessing(VectorEnv):
         """
         if self._phase != "recv":
             self._refuse("recv")
-        self._check_owner()
-        try:
-            workers = self._await_batch()
-        except WorkerError as error:
-            self._fail(error)
-            raise
+        groups = self._await_batch()
         infos: Infos = []
-        for worker in workers:
-            self._arrivals[worker] = 0
+        for group in groups:
+            self._arrivals[group] = AT_WORK
             if self._infos:
-                infos += self._infos.pop(worker, [])
-        self._served = served = self._serve(workers)
+                infos += self._infos.pop(group, [])
+        if self._turn is not None:
+            self._turn = self._next_turn(groups)
+        self._served = served = self._batches.serve(groups)
         self._phase = "send"
-        b = served.buffers
-        self.final_observations = b.final_observations
-        self.action_masks = b.action_masks
-        flags = b.terminals, b.truncations
-        return b.observations, b.rewards, *flags, infos, served.agent_ids, b.masks
+        return self._deliver(served.buffers, infos, served.agent_ids)
 
     def _await_batch(self) -> tuple[int, ...]:
-        """Return the workers that form the next batch, once they are ready."""
-        needed = self._workers_per_batch
-        arrivals = self._arrivals
+        """Return the groups that form the next batch, once they are ready."""
+        needed, arrivals = self._groups_per_batch, self._arrivals
         while True:
-            ready = len(arrivals) - arrivals.count(0)
+            ready = len(arrivals) - arrivals.count(AT_WORK) - arrivals.count(HELD)
             if ready >= needed:
-                workers = next_batch(arrivals, needed, aligned=self._zero_copy)
-                if workers is not None:
-                    return workers
+                groups = next_batch(arrivals, needed, aligned=self._aligned, turn=self._turn)
+                if groups is not None:
+                    return groups
             busy = self._crew.num_busy
             if not busy:  # nobody else will ever be ready
-                self._release_held()
+                self._ticks += 1
+                for group, arrival in enumerate(arrivals):
+                    if arrival == HELD:
+                        arrivals[group] = self._ticks
                 continue
             self._take_finished(min(busy, max(1, needed - ready)))
 
     def _take_finished(self, at_least: int) -> None:
-        """Wait until so many busy workers have finished, and note that they are ready."""
+        """Wait until so many busy groups have finished, and note that they are ready."""
         self._ticks += 1
-        for worker, infos in self._crew.finished(at_least):
-            self._arrivals[worker] = self._ticks
+        for group, infos in self._crew.finished(at_least):
+            self._arrivals[group] = self._ticks
             if infos:
-                self._infos[worker] = infos
+                self._infos[group] = infos
 
-    def _release_held(self) -> None:
-        for worker in self._held:
-            self._ticks += 1
-            self._arrivals[worker] = self._ticks
-        self._held.clear()
-
-    def _serve(self, workers: tuple[int, ...]) -> _Served:
-        """Return the rows of `workers`: a view if they are a block, else a copy."""
-        if self._zero_copy:
-            return self._blocks[workers[0] // self._workers_per_batch]
-        chosen = np.array(workers)
-        for take, copy in self._gather:
-            take(chosen, 0, copy, "clip")  # "raise" would make a copy of the copy
-        return _Served(workers, self._copy, self._agents_of_worker.take(chosen, 0).ravel())
+    def _next_turn(self, served: tuple[int, ...]) -> int:
+        """Return the group after the last one that was `served`, in the order of turns."""
+        total, turn = len(self._arrivals), self._turn or 0
+        return (turn + max((group - turn) % total for group in served) + 1) % total
 
     def hold(self) -> None:
         """Leave the last batch as it is, instead of `send`."""
         if self._phase != "send":
             self._refuse("hold")
-        self._held += self._served.workers
+        for group in self._served.groups:
+            self._arrivals[group] = HELD
         self._phase = "recv"
 
+    @_alone
+    def state(self) -> bytes:
+        """Return what decides all that comes next, in every environment."""
+        self._check_saves("state")
+        self._check_rest("state")
+        return packed.pack(self._crew.state())
+
+    @_alone
+    def set_state(self, state: bytes) -> None:
+        """Continue from what `state()` returned; `recv` gives the first batch."""
+        self._check_saves("set_state")
+        states = packed.unpack(state, self.total_envs)
+        self._phase = "reset"  # stays so if an environment refuses
+        self._drop_pending(then=HELD)
+        self._crew.set_state(states)
+        self._phase = "recv"
+
+    @_alone
     def call(
         self, function: Callable[..., Any], *args: Any, envs: Iterable[int] | None = None
     ) -> list[Any]:
         """Return `function(env, *args)` of each environment, or of those numbered `envs`."""
         if self._phase == "closed":
             self._refuse("call")
-        self._check_owner()
         numbers = choose_envs(envs, self.total_envs)
         message = pack_call(function, args)
         try:
             while self._crew.num_busy:
                 self._take_finished(self._crew.num_busy)
             answers = self._crew.call(numbers, message)
-        except WorkerError as error:
-            self._fail(error)
-            raise
         except KeyboardInterrupt:  # an answer under way would be taken for infos
             self._shut(FAIL_SECONDS)
             raise
         return [result for answer in answers for result in pickle.loads(answer)]
 
+    def _at_rest(self) -> bool:
+        resting = self._arrivals.count(HELD)
+        if self._phase == "send":
+            resting += len(self._served.groups)
+        return resting == len(self._arrivals)
+
     def close(self) -> None:
         """End the workers, which close their environments; calling it again does nothing."""
         self._shut(CLOSE_SECONDS)
-
-    def _fail(self, error: WorkerError) -> None:
-        self._failure = error
-        self._shut(FAIL_SECONDS)
 
     def _shut(self, seconds: float) -> None:
         if self._phase == "closed":
             return
         self._phase = "closed"
-        self._finalizer.detach()
+        self._finalizer.cancel()
         self._crew.stop(seconds)
         self._driver.close()
 
-    def _check_owner(self) -> None:
-        if os.getpid() != self._pid:
-            raise UsageError(
-                f"this vector environment belongs to process {self._pid}, not to its fork "
-                f"{os.getpid()}: make one in each process"
-            )
 
-
-def check_split(num_envs: int, num_workers: int, batch_size: int, zero_copy: bool) -> None:
-    """Refuse numbers of environments, workers and environments per batch that do not fit.
-
-    Raises:
-        UsageError: with the nearest numbers that do.
-    """
-    for name, value in (("num_workers", num_workers), ("batch_size", batch_size)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise UsageError(f"{name}={value!r}: expected an integer >= 1, or None")
-    if num_workers > num_envs:
+def _find_context(context: Any, start_method: str | None) -> Any:
+    if context is None:
+        return multiprocessing.get_context(choose_start_method(start_method))
+    if start_method is not None:
+        raise UsageError("context= and start_method= were both given: leave one out")
+    if not hasattr(context, "get_start_method"):
         raise UsageError(
-            f"num_workers={num_workers} is more than num_envs={num_envs}: use {num_envs} or fewer"
+            f'context={context!r}: expected what multiprocessing.get_context("spawn") returns'
         )
-    if num_envs % num_workers:
-        raise UsageError(
-            f"num_envs={num_envs} is not a multiple of num_workers={num_workers}: "
-            f"use {_near_multiples(num_envs, num_workers)}"
-        )
-    if batch_size > num_envs:
-        raise UsageError(
-            f"batch_size={batch_size} is more than num_envs={num_envs}: use {num_envs} or fewer"
-        )
-    per_worker = num_envs // num_workers
-    if batch_size % per_worker:
-        raise UsageError(
-            f"batch_size={batch_size} is not a multiple of the {per_worker} envs of each worker: "
-            f"use {_near_multiples(batch_size, per_worker)}"
-        )
-    if zero_copy and num_envs % batch_size:
-        fitting = [b for b in range(per_worker, num_envs + 1, per_worker) if num_envs % b == 0]
-        raise UsageError(
-            f"num_envs={num_envs} is not a multiple of batch_size={batch_size}: use batch_size="
-            f"{' or '.join(map(str, fitting))}, or zero_copy=False"
-        )
+    return multiprocessing.get_context(choose_start_method(context.get_start_method()))
 
 
-def _near_multiples(value: int, of: int) -> str:
-    below = value // of * of
-    return f"{below} or {below + of}" if below else f"{of}"
+def _share(
+    context: Any, fields: Fields, split: Split, *, zero_copy: bool
+) -> tuple[SharedBlock, Batches]:
+    """Allocate the shared memory, and what serves batches from it."""
+    control = control_fields(split.num_workers, split.num_groups)
+    block = SharedBlock.allocate(context, {**fields, **control})
+    arrays = block.arrays()
+    buffers = Buffers(**{name: arrays[name] for name in fields})
+    for ones in (buffers.masks, buffers.action_masks):
+        if ones is not None:
+            ones.fill(True)
+    batches = Views if zero_copy else Gathered
+    return block, batches(buffers, split.num_groups, split.groups_per_batch)
 
 
-def choose_start_method(asked: str | None) -> str:
-    """Return how to start processes: as asked if it works here, else what is best here."""
-    methods = multiprocessing.get_all_start_methods()
-    if asked is not None and asked not in methods:
-        raise UsageError(f"start_method={asked!r}: expected one of {', '.join(methods)}, or None")
-    torch = sys.modules.get("torch")  # never imported on our account
-    cuda_is_up = torch is not None and torch.cuda.is_initialized()
-    if asked == "fork" and cuda_is_up:
-        raise UsageError(
-            'start_method="fork" after torch initialised CUDA: CUDA does not survive it, make the '
-            'environments first or use "forkserver"'
-        )
-    if asked is not None:
-        return asked
-    if sys.platform != "linux":
-        return "spawn"
-    return "forkserver" if cuda_is_up else "fork"
-
-
-def _warn_of_overwork(num_envs: int, num_workers: int) -> None:
-    cores = usable_cores()
-    if num_workers <= cores:
-        return
-    faster = max(n for n in range(1, cores + 1) if num_envs % n == 0)
+def _end_forgotten(crew: Crew) -> None:
+    crew.stop(FAIL_SECONDS)
     warnings.warn(
-        f"num_workers={num_workers} is more than the {cores} usable cores: num_workers={faster} is "
-        "faster (overwork=True silences this)",
-        stacklevel=4,
+        "a vector environment was never closed: call close(), or use it in a with block",
+        ResourceWarning,
+        stacklevel=1,
     )

@@ -18,6 +18,7 @@ class Native(InProcess):
 
     Args:
         recipes: exactly one.
+        copy: return new arrays each time, which the caller may keep.
         final_observations: whether to allocate `final_observations`, for the environment to fill;
             None: if it can.
         action_masks: whether to allocate `action_masks`, for the environment to fill;
@@ -31,6 +32,7 @@ class Native(InProcess):
         self,
         recipes: Sequence[Recipe],
         *,
+        copy: bool = False,
         final_observations: bool | None = False,
         action_masks: bool | None = False,
     ) -> None:
@@ -40,7 +42,9 @@ class Native(InProcess):
                 "its simulations itself, use num_envs=1 and the environment's own option "
                 f"(env_kwargs={{'num_envs': {len(recipes)}}}), or backend Serial"
             )
-        super().__init__(recipes, final_observations=final_observations, action_masks=action_masks)
+        super().__init__(
+            recipes, copy=copy, final_observations=final_observations, action_masks=action_masks
+        )
         (env,) = self._envs
         self._step = env.step if env.validates_actions else self._checked_step
 
@@ -52,7 +56,7 @@ class Native(InProcess):
         """Return the environment's own `step(actions)`."""
         if self._phase != "send":
             self._refuse("step")
-        return self._step(actions)
+        return super().step(actions) if self._copy else self._step(actions)
 
     def send(self, actions: npt.ArrayLike) -> None:
         """Step the environment; `recv` gives what came of it."""

@@ -9,7 +9,7 @@ from typing import Any, Literal, NoReturn, Self
 import numpy as np
 import numpy.typing as npt
 
-from puffer.core import PufferEnv
+from puffer.core import Buffers, PufferEnv
 from puffer.core.env import Infos, StepResult
 from puffer.core.errors import ClosedError, ResetNeeded, UsageError
 from puffer.core.spaces import Box, FlatActionSpace, joint_space
@@ -24,8 +24,8 @@ class VectorEnv(abc.ABC):
 
     Synchronous use is `reset`, then `step` again and again. Asynchronous use is `async_reset`,
     then `recv` and `send` in turn; `send` serves the agents that the last `recv` returned. All
-    returned arrays are reused: copy what must outlive the next `send` or `step`. The attributes
-    survive `close`.
+    returned arrays are reused, unless `copy=True` was asked for: copy what must outlive the next
+    `send` or `step`. The attributes survive `close`.
 
     Attributes:
         driver_env: one of the environments, for its spaces and options; the emulated environment
@@ -59,6 +59,7 @@ class VectorEnv(abc.ABC):
     action_masks: np.ndarray | None = None
 
     _unable_to_save: str | None = None  # the class of an environment that cannot
+    _copy: bool = False  # return new arrays each time
     _phase: Phase = "reset"
     _failure: BaseException | None = None  # what closed the vector environment, if not its user
 
@@ -137,8 +138,8 @@ class VectorEnv(abc.ABC):
     def state(self) -> bytes:
         """Return what decides all that comes next, in every environment.
 
-        It may be called while no environment is at work and no result is under way: when the last
-        `recv` returned all agents, or when all agents are held.
+        It may be called at rest, while no environment is at work and no result is under way: when
+        the last `recv` returned all agents, or when all agents are held.
 
         Raises:
             UsageError: an environment cannot save its state (`can_save_state` is False).
@@ -183,6 +184,14 @@ class VectorEnv(abc.ABC):
             WorkerError: a worker process died or hangs.
         """
 
+    def render(self) -> list[Any]:
+        """Return what every environment draws, in their order, as its `render_mode` promises.
+
+        It may be called at rest, as `state`. Raises as `call`, and ResetNeeded as `state`.
+        """
+        self._check_rest("render")
+        return self.call(_render)
+
     @abc.abstractmethod
     def close(self) -> None:
         """Release everything; calling it again does nothing."""
@@ -210,21 +219,43 @@ class VectorEnv(abc.ABC):
                 f"seed={seed!r}: expected an integer from 0 to 2**62, or None for fresh entropy"
             )
 
-    def _check_state(self, call: str, *, at_rest: bool = True) -> None:
-        """Refuse to save or restore after `close`, of environments that cannot, or at work."""
+    def _check_saves(self, call: str) -> None:
+        """Refuse to save or restore after `close`, or environments that cannot."""
         if self._phase == "closed":
             self._refuse(call)
         if self._unable_to_save is not None:
             raise UsageError(
                 f"{call}(): {self._unable_to_save} cannot save its state: begin with reset(seed)"
             )
-        if not at_rest:
+
+    def _check_rest(self, call: str) -> None:
+        """Refuse a `call` while environments are at work, or results are under way."""
+        if self._phase == "closed" or not self._at_rest():
             if self._phase == "send":
                 raise ResetNeeded(f"{call}() while other agents are at work: hold() all first")
             self._refuse(call)
+
+    @abc.abstractmethod
+    def _at_rest(self) -> bool:
+        """Return whether no environment is at work and no result under way."""
+
+    def _deliver(self, buffers: Buffers, infos: Infos, agent_ids: np.ndarray) -> Batch:
+        """Return what `recv` returns of these rows, copied if that was asked for."""
+        b = buffers
+        if self._copy:
+            arrays = buffers.arrays().values()
+            b = Buffers(*(None if a is None else a.copy() for a in arrays))  # type: ignore[arg-type]
+            agent_ids = agent_ids.copy()
+        self.final_observations, self.action_masks = b.final_observations, b.action_masks
+        flags = b.terminals, b.truncations
+        return b.observations, b.rewards, *flags, infos, agent_ids, b.masks
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _render(env: PufferEnv) -> Any:
+    return env.render()

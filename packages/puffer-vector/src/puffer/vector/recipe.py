@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from puffer.core import Buffers, PufferEnv
@@ -66,10 +67,15 @@ class Recipe:
     @property
     def takes_buf(self) -> bool:
         """Whether the creator has a parameter named `buf`."""
+        return "buf" in self.parameters
+
+    @property
+    def parameters(self) -> Collection[str]:
+        """The names of the creator's parameters."""
         try:
-            return "buf" in inspect.signature(self.creator).parameters
+            return inspect.signature(self.creator).parameters
         except (TypeError, ValueError):  # some builtins have no signature
-            return False
+            return ()
 
     def build(self, buf: Buffers | None = None, *, emulated: bool = False) -> PufferEnv:
         """Return a new environment that writes into `buf`, or into arrays of its own.
@@ -184,6 +190,18 @@ def resolve_optional(env: PufferEnv, **asked: bool | None) -> dict[str, bool]:
                 f"{name}=True: {type(env.driver_env).__name__} cannot fill them, leave it False"
             )
     return {name: able[name] if wanted is None else wanted for name, wanted in asked.items()}
+
+
+def warn_of_copies(recipe: Recipe, env: PufferEnv, copies: int, *, stacklevel: int) -> None:
+    """Warn of several copies in one process of an environment that can hold many simulations."""
+    if copies == 1 or env.emulated is not None or "num_envs" not in recipe.parameters:
+        return
+    number = copies * int(recipe.kwargs.get("num_envs", env.num_simulations))
+    warnings.warn(
+        f"{copies} copies of {type(env).__name__} in one process: one that holds all simulations, "
+        f"by env_kwargs={{'num_envs': {number}}}, is faster",
+        stacklevel=stacklevel,
+    )
 
 
 def buffers_of(env: PufferEnv) -> Buffers:

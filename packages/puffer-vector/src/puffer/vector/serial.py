@@ -13,6 +13,7 @@ class Serial(InProcess):
 
     Args:
         recipes: one per environment.
+        copy: return new arrays each time, which the caller may keep.
         final_observations: whether to allocate `final_observations`, for the environments to fill;
             None: if they can.
         action_masks: whether to allocate `action_masks`, for the environments to fill;

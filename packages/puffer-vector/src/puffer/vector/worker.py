@@ -10,6 +10,7 @@ import os
 import pickle
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
@@ -22,30 +23,38 @@ from puffer.core import Buffers
 from puffer.core.buffers import Fields
 from puffer.core.errors import UsageError
 from puffer.vector.calls import answer_call
+from puffer.vector.failures import RemoteError
 from puffer.vector.group import EnvGroup
 from puffer.vector.recipe import EnvShape, Recipe, build_more
 from puffer.vector.shared import SharedBlock
-from puffer.vector.wait import wait
+from puffer.vector.wait import Waiter
 
-# What the parent asks for, one byte per worker in `commands`. A worker begins with START.
-START, STEP, RESET, STATE, SET_STATE, CALL, CLOSE = range(7)
-COMMAND_NAMES = ("start", "step", "reset", "state", "set_state", "call", "close")
+# What the parent asks for, one byte per group in `commands`. A worker begins with START.
+START, STEP, RESET, STATE, SET_STATE, CALL = range(6)
+COMMAND_NAMES = ("start", "step", "reset", "state", "set_state", "call")
 
-# How far a worker is, one byte per worker in `statuses`. MESSAGE and ERROR: the pipe says more.
+# How far a group is, one byte each in `statuses`. MESSAGE and ERROR: the pipe says more.
 RUNNING, DONE, MESSAGE, ERROR = range(4)
 
-NO_SEED = -1  # in `seeds`, one int64 per worker: fresh entropy
+NO_SEED = -1  # in `seeds`, one int64 per group: fresh entropy
 
 PARENT_CHECK_SECONDS = 0.5
 
 
-def control_fields(num_workers: int) -> Fields:
-    """Return the arrays by which parent and workers talk: name -> (shape, dtype)."""
-    shape = (num_workers,)
+def control_fields(num_workers: int, num_groups: int) -> Fields:
+    """Return the arrays by which parent and workers talk: name -> (shape, dtype).
+
+    `queues` holds the groups that each worker is to serve, in a ring with a place for each of its
+    groups; one post of the worker's semaphore stands for one of them, or for `closing`. `begun` is
+    when the worker began with the last one, by the monotonic clock that all processes share.
+    """
     return {
-        "commands": (shape, np.dtype(np.uint8)),
-        "statuses": (shape, np.dtype(np.uint8)),
-        "seeds": (shape, np.dtype(np.int64)),
+        "closing": ((num_workers,), np.dtype(np.uint8)),
+        "begun": ((num_workers,), np.dtype(np.float64)),
+        "queues": ((num_groups,), np.dtype(np.int32)),
+        "commands": ((num_groups,), np.dtype(np.uint8)),
+        "statuses": ((num_groups,), np.dtype(np.uint8)),
+        "seeds": ((num_groups,), np.dtype(np.int64)),
     }
 
 
@@ -56,133 +65,130 @@ class Job:
     Attributes:
         worker: its number.
         first_env: the number of its first environment in the whole vector.
+        num_groups: how many groups its environments form.
         recipes: its environments, as they are (fork) or pickled.
         shape: what each of them must look like.
+        may_poll: whether there are cores to poll on.
         die_with_parent: whether the kernel may kill it with the thread that starts it.
     """
 
     worker: int
     first_env: int
+    num_groups: int
     recipes: Sequence[Recipe] | bytes
     shape: EnvShape
+    may_poll: bool
     die_with_parent: bool
 
 
 @dataclasses.dataclass(frozen=True)
-class RemoteError:
-    """An exception on its way to the parent."""
+class Line:
+    """What connects a worker with its parent; the worker's end of it.
 
-    summary: str
-    traceback: str
-    pickled: bytes | None
+    Attributes:
+        answers: the pipe for what is too long for the shared memory.
+        questions: the pipe for what is asked with such a length. Both go one way only: a socket
+            would block the many small writes of a stack.
+        wake: posted once for each command.
+        done: posted once for each group that is done; shared with all workers.
+        block: the shared memory.
+    """
 
-    @classmethod
-    def of(cls, error: BaseException) -> RemoteError:
-        """Return what can be sent of `error`."""
-        try:
-            pickled = pickle.dumps(error)
-        except Exception:  # whatever its __reduce__ raises: then the text must do
-            pickled = None
-        return cls(
-            f"{type(error).__name__}: {error}".rstrip(": "),
-            "".join(traceback.format_exception(error)),
-            pickled,
-        )
-
-    def exception(self) -> BaseException | None:
-        """Return the exception itself, if it survived the journey."""
-        try:
-            error = pickle.loads(self.pickled) if self.pickled else None
-        except Exception:  # whatever its constructor raises
-            return None
-        return error if isinstance(error, BaseException) else None
+    answers: Connection
+    questions: Connection
+    wake: Semaphore
+    done: Semaphore
+    block: SharedBlock
 
 
 class Worker:
     """One end of the conversation: commands come by `wake`, answers go by `done`."""
 
-    def __init__(
-        self,
-        job: Job,
-        pipe: Connection,
-        inbox: Connection,
-        wake: Semaphore,
-        done: Semaphore,
-        block: SharedBlock,
-    ) -> None:
+    def __init__(self, job: Job, line: Line) -> None:
         self._job = job
-        self._pipe = pipe
-        self._inbox = inbox
-        self._wake = wake
-        self._done = done
-        arrays = block.arrays()
-        self._commands = arrays.pop("commands").data
-        self._statuses = arrays.pop("statuses").data
-        self._seeds = arrays.pop("seeds").data
+        self._line = line
+        arrays = line.block.arrays()
+        first, last = job.worker * job.num_groups, (job.worker + 1) * job.num_groups
+        self._closing = arrays.pop("closing").data
+        self._begun = arrays.pop("begun")
+        self._queue = arrays.pop("queues")[first:last].data
+        self._commands = arrays.pop("commands")[first:last].data
+        self._statuses = arrays.pop("statuses")[first:last].data
+        self._seeds = arrays.pop("seeds")[first:last].data
         self._buffers = Buffers(**arrays)
+        self._waiter = Waiter(job.may_poll)
+        self._current = 0  # the group that is being served, counted within this worker
         self._parent = multiprocessing.parent_process()
         self._parent_pid = os.getppid()
 
     def serve(self) -> None:
         """Build the environments and obey until told to close; any exception goes to the parent."""
-        group: EnvGroup | None = None
+        groups: list[EnvGroup] = []
         try:
-            group = self._build()
+            self._build(groups)
             _use_one_thread()
-            self._answer(MESSAGE, (group.num_simulations, group.unable_to_save))
-            self._obey(group)
+            unable = [name for group in groups if (name := group.unable_to_save) is not None]
+            self._answer(MESSAGE, ([group.num_simulations for group in groups], unable))
+            self._obey(groups)
         except BaseException as error:
             self._answer(ERROR, RemoteError.of(error))
         finally:
-            if group is not None:
+            for group in groups:
                 group.close()
 
-    def _build(self) -> EnvGroup:
+    def _build(self, groups: list[EnvGroup]) -> None:
         job = self._job
         recipes = pickle.loads(job.recipes) if isinstance(job.recipes, bytes) else job.recipes
-        first_row = job.first_env * job.shape.num_agents
-        rows = self._buffers.rows(first_row, first_row + len(recipes) * job.shape.num_agents)
-        envs = build_more([], recipes, job.shape, rows, job.first_env)
-        return EnvGroup(envs, rows, job.first_env)
+        size, agents = len(recipes) // job.num_groups, job.shape.num_agents
+        for start in range(0, len(recipes), size):
+            first_env = job.first_env + start
+            rows = self._buffers.rows(first_env * agents, (first_env + size) * agents)
+            envs = build_more([], recipes[start : start + size], job.shape, rows, first_env)
+            groups.append(EnvGroup(envs, rows, first_env))
 
-    def _obey(self, group: EnvGroup) -> None:
-        worker, commands, statuses = self._job.worker, self._commands, self._statuses
+    def _obey(self, groups: Sequence[EnvGroup]) -> None:
+        worker, queue, wake = self._job.worker, self._queue, self._line.wake
+        closing, begun, commands = self._closing, self._begun, self._commands
+        statuses, post = self._statuses, self._line.done.release
+        wait, now = self._waiter.wait, time.monotonic
+        served = 0
         while True:
-            wait(self._wake, self._check_parent, PARENT_CHECK_SECONDS)
-            command = commands[worker]
-            if command == STEP:
-                infos = group.step()
-            elif command == RESET:
-                seed = self._seeds[worker]
-                infos = group.reset(None if seed == NO_SEED else seed)
-            elif command == CALL:
-                self._answer(MESSAGE, self._call(group))
-                continue
-            elif command != CLOSE:
-                self._answer(MESSAGE, self._save_or_restore(group, command))
-                continue
-            else:
+            wait(wake, self._check_parent, PARENT_CHECK_SECONDS)
+            if closing[worker]:
                 return
-            if infos:
-                self._answer(MESSAGE, infos)
+            begun[worker] = now()
+            self._current = current = queue[served % len(queue)]
+            served += 1
+            group, command = groups[current], commands[current]
+            if command == STEP:
+                message: Any = group.step()
+            elif command == RESET:
+                seed = self._seeds[current]
+                message = group.reset(None if seed == NO_SEED else seed)
             else:
-                statuses[worker] = DONE
-                self._done.release()
+                message = self._reply(group, command)
+            if message:
+                self._answer(MESSAGE, message)
+            else:
+                statuses[current] = DONE
+                post()
 
-    def _save_or_restore(self, group: EnvGroup, command: int) -> list[bytes] | RemoteError | None:
-        """Return the states; a refusal is an answer too, since the worker can go on."""
+    def _reply(self, group: EnvGroup, command: int) -> Any:
+        """Return what was asked for; a refusal is an answer too, since the worker can go on."""
         try:
             if command == STATE:
                 return group.state()
-            group.set_state(pickle.loads(self._inbox.recv_bytes()))
+            content = pickle.loads(self._line.questions.recv_bytes())
+            if command == CALL:
+                return self._call(group, *content)
+            group.set_state(content)
             return None
         except UsageError as error:
             return RemoteError.of(error)
 
-    def _call(self, group: EnvGroup) -> bytes | RemoteError:
+    def _call(self, group: EnvGroup, places: Sequence[int], message: bytes) -> bytes | RemoteError:
         """Return the results; what the function raises is an answer, since the worker can go on."""
         try:
-            places, message = pickle.loads(self._inbox.recv_bytes())
             return answer_call([group.envs[place] for place in places], message)
         except Exception as error:
             error.add_note(f"raised in a worker process:\n\n{traceback.format_exc()}")
@@ -195,9 +201,9 @@ class Worker:
             error.add_note("infos travel to the parent process: they must be picklable")
             raise
         # In this order: the parent reads only after `done`, and the pipe may be too small.
-        self._statuses[self._job.worker] = status
-        self._done.release()
-        self._pipe.send_bytes(message)
+        self._statuses[self._current] = status
+        self._line.done.release()
+        self._line.answers.send_bytes(message)
 
     def _check_parent(self) -> None:
         orphan = self._parent is not None and not self._parent.is_alive()
@@ -205,18 +211,11 @@ class Worker:
             _leave()
 
 
-def run_worker(
-    job: Job,
-    pipe: Connection,
-    inbox: Connection,
-    wake: Semaphore,
-    done: Semaphore,
-    block: SharedBlock,
-) -> None:
+def run_worker(job: Job, line: Line) -> None:
     """Be worker `job.worker` until the parent says close, or is gone."""
-    _prepare(job, pipe)
+    _prepare(job, line.answers)
     try:
-        Worker(job, pipe, inbox, wake, done, block).serve()
+        Worker(job, line).serve()
     except (BrokenPipeError, ConnectionResetError):
         _leave()  # the parent went away in the middle of an answer
 
