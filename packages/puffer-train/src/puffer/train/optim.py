@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -81,7 +82,8 @@ def anneal(config: TrainConfig, progress: float) -> TrainConfig:
     )
 
 
-def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
+def autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[Any]:
     """Return the context in which a policy runs: matrix products in `config.precision`."""
-    low = config.precision == "bfloat16"
-    return torch.autocast(device.type, torch.bfloat16, enabled=low)
+    if config.precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
