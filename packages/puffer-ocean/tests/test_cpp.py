@@ -17,30 +17,83 @@ COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++
 pytestmark = pytest.mark.timeout(900)  # the first test compiles
 
 
-@pytest.mark.parametrize("program", ["engine_address", "engine_thread", "breakout_address"])
+@pytest.mark.parametrize(
+    "program", ["engine_address", "engine_thread", "block_address", "breakout_address"]
+)
 def test_cpp_is_right_and_clean(compiled: Path, program: str) -> None:
     result = subprocess.run([compiled / program], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def compile_only(source: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Check `source` without making anything of it."""
+    include = f"-I{puffer.ocean.get_include()}"
+    command = [str(COMPILER), "-std=c++20", include, "-fsyntax-only", *options, str(source)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+SENTENCES = {
+    "BadObs": "Obs must be std::uint8_t, std::int8_t, std::int32_t, float or Half",
+    "BadAction": "Action must be std::int32_t or float",
+    "BadOptions": "an environment lists its options: static constexpr std::tuple config_fields",
+    "BadSpec": "an environment needs `static Spec spec(const Config&)` and E{config}",
+    "BadReset": "an environment needs `void reset(Rng&)`",
+    "BadStep": "an environment needs `void step(Io<Action>, Rng&)`",
+    "BadObserve": "an environment needs `void observe(std::span<Obs>) const`",
+    "BadUpdate": "`update` must be `void update(std::span<Obs>)`",
+    "BadMask": "`mask` must be `void mask(std::span<bool>) const`",
+    "BadSave": "`save` and `load` must be `void save(Writer&) const` and `void load(Reader&)`",
+    "BadValid": "`valid` must be `bool valid(const Config&) const`",
+    "BadShared": "`Shared` must have a constructor Shared(const Config&), and the environment a ",
+    "BadDraw": "`draw` must be `void draw(Canvas&) const`",
+    "BadStats": "`stat_fields` must be `static constexpr std::tuple stat_fields{field(...), ...}`",
+    "BadBlock": "a block needs B(const Config&), put(lane, env), get(lane), step(io, lanes), ",
+}
+
+
 @pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
 def test_the_compiler_names_what_an_environment_lacks() -> None:
-    source = Path(__file__).parent / "cpp" / "broken_env.cpp"
-    include = f"-I{puffer.ocean.get_include()}"
-    command = [COMPILER, "-std=c++20", include, "-fsyntax-only", source]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = compile_only(
+        Path(__file__).parent / "cpp" / "broken_env.cpp", "-fno-diagnostics-color"
+    )
     assert result.returncode != 0
-    for sentence in (
-        "Obs must be std::uint8_t, std::int8_t, std::int32_t or float",
-        "Action must be std::int32_t or float",
-        "an environment lists its options: static constexpr std::tuple config_fields",
-        "an environment needs `static Spec spec(const Config&)` and E{config}",
-        "an environment needs `void reset(Rng&)`",
-        "an environment needs `void step(Io<Action>, Rng&)`",
-        "an environment needs `void observe(std::span<Obs>) const`",
-    ):
-        assert re.search(f"error: static assertion failed.*{re.escape(sentence)}", result.stderr)
-    assert "[with E = Good]" not in result.stderr
-    # One error for each of them, short enough to be read.
-    assert len(re.findall("error:", result.stderr)) == 7
-    assert len(result.stderr.splitlines()) < 7 * 15
+    errors = re.findall(r"error: static assertion failed.*", result.stderr)
+    for name, sentence in SENTENCES.items():
+        assert sum(sentence in error for error in errors) >= 1, name
+    assert len(re.findall("error:", result.stderr)) == len(errors), result.stderr
+    # A struct with one fault gets its sentence, and can be read without scrolling.
+    for part in result.stderr.split("In instantiation of")[1:]:
+        assert part.count("\n") < 15, part
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
+def test_the_headers_of_environments_know_neither_python_nor_threads_nor_the_system(
+    tmp_path: Path,
+) -> None:
+    package = Path(puffer.ocean.__file__).resolve().parent
+    headers = sorted(package.glob("envs/*/*.hpp"))
+    source = tmp_path / "all.cpp"
+    source.write_text("".join(f'#include "{header}"\n' for header in headers))
+    result = compile_only(source, "-H")
+    assert result.returncode == 0, result.stderr
+    including = {0: source}
+    ours: set[str] = set()
+    for dots, path in re.findall(r"^(\.+) (\S+)$", result.stderr, re.MULTILINE):
+        header, by = Path(path).resolve(), including[len(dots) - 1]
+        including[len(dots)] = header
+        if header.is_relative_to(package):
+            ours.add(header.name)
+        elif by.is_relative_to(package):
+            assert header.name in STANDARD, f"{by} includes {header}"
+    assert {"env.hpp", "rng.hpp", "breakout.hpp"} <= ours
+    assert not ours & {"engine.hpp", "pool.hpp", "registry.hpp"}
+
+
+# What an environment's header may include: computing, and nothing of the machine.
+STANDARD = {
+    *("algorithm", "array", "bit", "bitset", "cassert", "climits", "cmath", "concepts", "cstddef"),
+    *("cstdint", "cstdlib", "cstring", "deque", "functional", "initializer_list", "iterator"),
+    *("limits", "map", "memory", "numbers", "numeric", "optional", "queue", "ranges", "set"),
+    *("span", "stdexcept", "string", "string_view", "tuple", "type_traits", "unordered_map"),
+    *("unordered_set", "utility", "variant", "vector"),
+}

@@ -22,7 +22,7 @@ from puffer.core.errors import (
     UsageError,
 )
 from puffer.core.spaces import write_actions
-from puffer.ocean import Squared, native, render
+from puffer.ocean import Squared, extension, render
 
 
 @pytest.fixture
@@ -129,7 +129,8 @@ def test_any_call_after_close() -> None:
     ("options", "sentence"),
     [
         ({"num_envs": 0}, "num_envs=0: expected at least 1"),
-        ({"num_threads": 0}, "num_threads=0: expected at least 1"),
+        ({"num_threads": -1}, "num_threads=-1: expected at least 1, or 0 or 'auto' to measure"),
+        ({"num_threads": "two"}, "num_threads='two': expected at least 1, or 0 or 'auto' to mea"),
         ({"report_interval": -1}, "report_interval=-1: expected a number of steps, or 0 for every"),
         ({"size": 4}, "size=4: expected an odd number from 3 to 255"),
         ({"size": 257}, "size=257: expected an odd number from 3 to 255"),
@@ -146,7 +147,7 @@ def test_bad_options(options: dict[str, Any], sentence: str) -> None:
 
 
 def test_unknown_names_list_the_known_ones() -> None:
-    engine = native.load("puffer.ocean._native").Engine
+    engine = extension.load("puffer.ocean._native").Engine
     with pytest.raises(UsageError, match="unknown option 'sise': the options are size max_steps"):
         engine("squared", 1, 1, 0, {"sise": 3})
     with pytest.raises(UsageError, match="no environment 'sqared' in this extension: it has"):
@@ -172,7 +173,7 @@ def test_buffers_that_native_code_cannot_write(env: Squared) -> None:
 
 
 def test_an_engine_checks_its_buffers_itself() -> None:
-    engine = native.load("puffer.ocean._native").Engine("squared", 4, 1, 0, {})
+    engine = extension.load("puffer.ocean._native").Engine("squared", 4, 1, 0, {})
     with pytest.raises(UsageError, match="reset before bind: call bind with the buffers first"):
         engine.reset(0)
     with Squared(4) as env:
@@ -218,12 +219,12 @@ def test_an_extension_of_another_protocol(monkeypatch: pytest.MonkeyPatch) -> No
     stranger.__puffer_protocol__ = 99  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "stranger", stranger)
     with pytest.raises(PufferError, match="stranger was built for protocol 99 and this puffer-oce"):
-        native.load("stranger")
+        extension.load("stranger")
 
 
 def test_an_extension_that_was_not_built() -> None:
     with pytest.raises(MissingPackageError, match="the compiled extension puffer_nowhere does not"):
-        native.load("puffer_nowhere")
+        extension.load("puffer_nowhere")
 
 
 def test_one_env_in_two_threads() -> None:
@@ -250,21 +251,26 @@ def test_one_env_in_two_threads() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_threads_do_not_survive_a_fork() -> None:
-    env = Squared(8, num_threads=2)
-    env.reset(0)
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            env.step(np.zeros(8, int))
-        except UsageError as error:
-            os.write(write, str(error).encode())
-        del env
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-    assert os.read(read, 1000).decode().startswith("the 2 threads of this env did not survive")
-    env.step(np.zeros(8, int))
+def test_threads_come_back_after_a_fork() -> None:
+    with Squared(8, num_threads=2) as env, Squared(8) as other:
+        other.reset(0)
+        env.reset(0)
+        env.step_async(np.zeros(8, int))
+        env.wait()
+        expected = [other.step(np.ones(8, int))[0].tobytes() for _ in range(3)][-1]
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            env.reset(0)
+            env.step(np.ones(8, int))
+            env.step_async(np.ones(8, int))
+            env.wait()
+            os.write(write, env.step(np.ones(8, int))[0].tobytes())
+            del env
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert os.read(read, 10_000) == expected
+        env.step(np.zeros(8, int))
 
 
 def _buffers(env: Squared) -> Buffers:

@@ -112,7 +112,7 @@ def state() -> Iterator[bytes]:
     ("make", "sentence"),
     [
         (lambda: Breakout(2), "the state is of the environment squared, this one is breakout"),
-        (lambda: Squared(3), "the state is of 2 agents, this env has 3"),
+        (lambda: Squared(3), "the state is of 2 simulations, this env has 3"),
         (
             lambda: Squared(2, size=13),
             "the state was made with other options: size=11 max_steps=0 (20 bytes), "

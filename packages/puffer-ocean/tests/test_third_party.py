@@ -58,8 +58,18 @@ def probe(extension: str) -> types.SimpleNamespace:
         def __init__(self, num_envs: int = 1, buf: Any = None, **options: Any) -> None:
             super().__init__(num_envs, options, report_interval=0, buf=buf)
 
-    Pair.extension = Choices.extension = Sticks.extension = extension
-    return types.SimpleNamespace(Pair=Pair, Choices=Choices, Sticks=Sticks)
+    class Drift(native.OceanEnv):
+        """A block beside its scalar form, and observations of float16."""
+
+        native_name = "drift"
+
+        def __init__(self, num_envs: int = 1, buf: Any = None, **common: Any) -> None:
+            super().__init__(num_envs, {}, buf=buf, **common)
+
+    classes = {"Pair": Pair, "Choices": Choices, "Sticks": Sticks, "Drift": Drift}
+    for env_class in classes.values():
+        env_class.extension = extension
+    return types.SimpleNamespace(**classes)
 
 
 @pytest.mark.skipif(not MAZE.exists(), reason="the examples are not in this distribution")
@@ -267,3 +277,42 @@ def test_an_env_that_refuses_a_state(probe: Any) -> None:
         pytest.raises(UsageError, match="the state is damaged: pass what state"),
     ):
         env.set_state(forged)
+
+
+def test_every_kernel_plays_as_the_scalar_one(
+    probe: Any, extension: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernels = native.load(extension).describe("drift")["kernels"]
+    assert kernels[:2] == ["scalar", "baseline"]
+    actions = np.random.default_rng(0).integers(0, 3, (200, 77))
+    runs = []
+    for kernel in kernels:
+        for num_threads in (1, 3):
+            with probe.Drift(77, kernel=kernel, num_threads=num_threads) as env:
+                assert env.kernel == kernel
+                assert env.single_observation_space.dtype == np.float16
+                env.reset(0)
+                run = []
+                for row in actions:
+                    steps = env.step(row)
+                    run += [*(array.tobytes() for array in steps[:4]), repr(steps[4])]
+                runs.append(run)
+                assert np.isfinite(env.observations).all()
+    assert all(run == runs[0] for run in runs)
+    with probe.Drift(2) as env:
+        assert env.kernel == kernels[-1]
+    monkeypatch.setenv("PUFFER_OCEAN_KERNEL", "baseline")
+    with probe.Drift(2) as env, probe.Pair(2) as other:
+        assert (env.kernel, other.kernel) == ("baseline", "scalar")
+
+
+def test_a_half_is_what_numpy_makes_of_a_float(probe: Any) -> None:
+    with probe.Drift(64) as env:
+        env.reset(0)
+        speeds = np.zeros(64, np.float32)
+        for row in np.random.default_rng(0).integers(0, 3, (30, 64)):
+            before = env.observations[:, 1].astype(np.float32)
+            ended = np.logical_or(*env.step(row)[2:4])
+            gust = np.where(env.observations[:, 1] > before + (row - 1) * 0.125, 0.25, -0.25)
+            speeds = np.where(ended, 0, speeds + ((row - 1) * 0.125 + gust)).astype(np.float32)
+            np.testing.assert_array_equal(env.observations[:, 1], speeds.astype(np.float16))

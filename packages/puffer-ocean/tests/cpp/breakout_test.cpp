@@ -1,7 +1,7 @@
 // Breakout's rules, one written-down trace each. Exits with the number of failures.
 #include <numbers>
 
-#include <puffer/ocean/engine.hpp>
+#include <puffer/ocean/env.hpp>
 
 #include "breakout/breakout.hpp"
 #include "check.hpp"

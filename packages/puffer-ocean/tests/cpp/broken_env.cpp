@@ -52,6 +52,54 @@ struct BadStep : Good {
 };
 PUFFER_ENV(bad_step, BadStep)
 
+struct BadUpdate : Good {
+  using Good::Good;
+  void update(std::span<float>) {}
+};
+PUFFER_ENV(bad_update, BadUpdate)
+
+struct BadMask : Good {
+  using Good::Good;
+  void mask(std::vector<bool>&) const {}
+};
+PUFFER_ENV(bad_mask, BadMask)
+
+struct BadSave : Good {
+  using Good::Good;
+  void save(Writer&) const {}
+};
+PUFFER_ENV(bad_save, BadSave)
+
+struct BadValid : Good {
+  using Good::Good;
+  bool valid() const { return true; }
+};
+PUFFER_ENV(bad_valid, BadValid)
+
+struct BadShared : Good {
+  using Good::Good;
+  struct Shared {};
+};
+PUFFER_ENV(bad_shared, BadShared)
+
+struct BadDraw : Good {
+  using Good::Good;
+  void draw() const {}
+};
+PUFFER_ENV(bad_draw, BadDraw)
+
+struct BadStats : Good {
+  using Good::Good;
+  static constexpr int stat_fields = 3;
+};
+PUFFER_ENV(bad_stats, BadStats)
+
+template <std::size_t kLanes>
+struct BadBlock {
+  explicit BadBlock(const Good::Config&) {}
+};
+PUFFER_ENV(bad_block, Good, BadBlock)
+
 struct BadObserve : Good {
   using Good::Good;
   void observe(std::span<Obs>) {}

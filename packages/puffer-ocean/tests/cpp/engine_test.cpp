@@ -1,14 +1,13 @@
 // The engine without Python, to be run under the sanitizers. Exits with the number of failures.
-#include <memory>
+#include <functional>
 #include <string>
 
-#include <puffer/ocean/engine.hpp>
-
 #include "check.hpp"
+#include "probe/probe.hpp"
+#include "run.hpp"
 
 #include "breakout/breakout.hpp"
 #include "cartpole/cartpole.hpp"
-#include "probe/probe.hpp"
 #include "squared/squared.hpp"
 
 using namespace puffer::ocean;
@@ -16,79 +15,10 @@ using probe::Pair;
 
 namespace {
 
-// The arrays of `rows` agents between two sentinel rows.
-template <Environment E>
-struct Memory {
-  using Obs = typename E::Obs;
-  using Action = typename E::Action;
-
-  Memory(std::size_t rows, std::size_t width, std::size_t components)
-      : rows(rows),
-        width(width),
-        observations((rows + 2) * width, Obs{42}),
-        final_observations((rows + 2) * width, Obs{42}),
-        actions(rows * components),
-        rewards(rows + 2, 42.0F),
-        terminals(new bool[rows + 2]{true}),
-        truncations(new bool[rows + 2]{true}),
-        masks(new bool[rows + 2]{true}) {}
-
-  Arrays<Obs, Action> arrays() {
-    return {.observations = observations.data() + width,
-            .actions = actions.data(),
-            .rewards = rewards.data() + 1,
-            .terminals = terminals.get() + 1,
-            .truncations = truncations.get() + 1,
-            .masks = masks.get() + 1,
-            .final_observations = final_observations.data() + width};
-  }
-
-  bool intact() const {
-    for (std::size_t i = 0; i < width; ++i) {
-      if (observations[i] != Obs{42} || observations[(rows + 1) * width + i] != Obs{42} ||
-          final_observations[i] != Obs{42} ||
-          final_observations[(rows + 1) * width + i] != Obs{42}) {
-        return false;
-      }
-    }
-    return rewards[0] == 42.0F && rewards[rows + 1] == 42.0F && terminals[0] &&
-           !terminals[rows + 1] && truncations[0] && !truncations[rows + 1];
-  }
-
-  std::size_t rows;
-  std::size_t width;
-  std::vector<Obs> observations;
-  std::vector<Obs> final_observations;
-  std::vector<Action> actions;
-  std::vector<float> rewards;
-  std::unique_ptr<bool[]> terminals;
-  std::unique_ptr<bool[]> truncations;
-  std::unique_ptr<bool[]> masks;
-};
-
-template <Environment E>
-struct Run {
-  Run(int num_envs, int num_threads, typename E::Config config = {}, bool each_episode = false)
-      : engine(config, num_envs, num_threads, each_episode),
-        memory(engine.num_rows(), width(), engine.spec().action.size) {
-    engine.bind(memory.arrays());
-  }
-
-  std::size_t width() const {
-    std::size_t size = 1;
-    for (const std::size_t extent : engine.spec().observation_shape) size *= extent;
-    return size;
-  }
-
-  void act(Rng& rng) {
-    const auto choices = static_cast<std::uint32_t>(engine.spec().action.nvec[0]);
-    for (auto& action : memory.actions) action = static_cast<std::int32_t>(rng.below(choices));
-    engine.step();
-  }
-
-  Engine<E> engine;
-  Memory<E> memory;
-};
+template <class E>
+EnvEntry entry(const char* name = "test") {
+  return detail::entry<E>(name);
+}
 
 // The same environment, but every observation is written in full.
 template <Environment E>
@@ -108,58 +38,61 @@ struct Whole {
 template <Environment E>
 void runs_alike(const std::string& name, int steps) {
   constexpr int kEnvs = 37;
-  Run<E> one(kEnvs, 1);
-  Run<E> three(kEnvs, 3);
-  Run<Whole<E>> whole(kEnvs, 1);
-  one.engine.reset(5);
-  three.engine.reset(5);
-  whole.engine.reset(5);
+  Run one(entry<E>(), {}, {.num_envs = kEnvs});
+  Run three(entry<E>(), {}, {.num_envs = kEnvs, .num_threads = 3});
+  Run whole(entry<Whole<E>>(), {}, {.num_envs = kEnvs});
+  for (Run* run : {&one, &three, &whole}) run->engine.reset(5);
   Rng a(1, 2, 3), b(1, 2, 3), c(1, 2, 3);
   bool threads = true, increments = true;
   for (int step = 0; step < steps; ++step) {
     one.act(a);
     three.act(b);
     whole.act(c);
-    threads = threads && one.memory.observations == three.memory.observations &&
-              one.memory.rewards == three.memory.rewards;
-    increments = increments && one.memory.observations == whole.memory.observations;
+    threads = threads && one.wrote() == three.wrote();
+    increments = increments && one.wrote() == whole.wrote();
   }
   check(threads, name + ": three threads differ from one");
   check(increments, name + ": an update differs from a complete observation");
-  check(one.memory.intact() && three.memory.intact(), name + ": wrote outside its rows");
-  check(!one.engine.drain().empty(), name + ": no episode ended");
+  check(one.episodes() > 0, name + ": no episode ended");
 }
 
 void masks_the_absent() {
-  Run<Pair> run(1, 1, {}, true);
-  auto& m = run.memory;
+  Run run(entry<Pair>(), {}, {.each_episode = true});
   run.engine.reset(0);
-  m.actions = {0.5F, 0, 0, 0.25F, 0, 0};
+  run.put(0, 0.5F);
+  run.put(3, 0.25F);
   run.engine.step();
   run.engine.step();
-  check(m.terminals[2] && m.masks[2] && m.rewards[2] == 0.25F, "unmasked on the step of its death");
-  check(!m.terminals[1], "the other one goes on");
+  const auto reward = [&](std::size_t agent) { return run.rewards[agent]; };
+  check(run.terminals[1] && run.masks[1] && reward(1) == 0.25F, "unmasked as it dies");
+  check(!run.terminals[0], "the other one goes on");
   run.engine.step();
-  check(!m.masks[2] && m.rewards[2] == 0 && m.observations[4] == 0, "absent: masked, all 0");
-  check(m.masks[1] && m.observations[2] == 13, "the other one is as before");
+  check(!run.masks[1] && reward(1) == 0 && run.value(2) == 0, "absent: masked, all 0");
+  check(run.masks[0] && run.value(0) == 13, "the other one is as before");
+  const std::string state = run.engine.state();
+  const std::string seen(run.observations.begin(), run.observations.end());
   run.engine.step();
-  check(m.terminals[1] && m.observations[2] == 10, "the episode ended and the next one began");
-  check(m.final_observations[2] == 14 && m.final_observations[4] == 0, "final observations");
-  check(m.masks[2] && m.observations[4] == 10, "all are back in the new episode");
-  const auto stats = run.engine.drain();
-  check(stats.size() == 1 && stats[0].agent_id == 0, "one episode");
+  check(run.terminals[0] && run.value(0) == 10, "the episode ended and the next one began");
+  float final = 0;
+  std::memcpy(&final, run.final_observations.data(), sizeof(final));
+  check(final == 14 && run.final_observations[8] == 0, "final observations");
+  check(run.masks[1] && run.value(2) == 10, "all are back in the new episode");
+  std::vector<Log::Episode> ended;
+  run.engine.drain([&](const Log& log) { ended = log.episodes(); });
+  check(ended.size() == 1 && ended[0].agent_id == 0, "one episode");
   // (4 * 0.5 + 2 * 0.25) / 2 agents, 4 steps, and the author's own three.
-  check(stats[0].sums == std::vector<double>({1.25, 4, 4, 8, 0.3125}), "its statistics");
-  check(m.intact(), "pair: wrote outside its rows");
+  check(ended[0].stats == std::vector<double>({1.25, 4, 4, 8, 0.3125}), "its statistics");
+  run.engine.set_state(state);
+  check(!run.masks[1] && std::string(run.observations.begin(), run.observations.end()) == seen,
+        "a restored agent is as absent as before");
 }
 
 void truncates_the_living() {
-  Run<Pair> run(3, 2, {.max_steps = 3});
+  Run run(entry<Pair>(), {{"max_steps", std::int64_t{3}}}, {.num_envs = 3, .num_threads = 2});
   run.engine.reset(0);
   for (int i = 0; i < 3; ++i) run.engine.step();
-  const auto& m = run.memory;
-  check(m.truncations[1] && !m.terminals[1], "the living one is truncated");
-  check(!m.truncations[2] && !m.terminals[2], "the absent one is not");
+  check(run.truncations[0] && !run.terminals[0], "the living one is truncated");
+  check(!run.truncations[1] && !run.terminals[1], "the absent one is not");
 }
 
 // Raises in the third step of simulation 13.
@@ -178,8 +111,8 @@ struct Thrower {
   void observe(std::span<Obs> out) const { out[0] = static_cast<Obs>(tick); }
 };
 
-template <class Error, class Call>
-std::string message(Call&& call) {
+template <class Error>
+std::string message(const std::function<void()>& call) {
   try {
     call();
   } catch (const Error& error) {
@@ -188,33 +121,114 @@ std::string message(Call&& call) {
   return "nothing was thrown";
 }
 
-void carries_exceptions(int threads) {
-  Run<Thrower> run(20, threads);
+void carries_exceptions(int threads, bool background) {
+  Run run(entry<Thrower>(), {}, {.num_envs = 20, .num_threads = threads});
+  const auto step = [&] {
+    if (background) {
+      run.engine.start();
+      run.engine.wait();
+    } else {
+      run.engine.step();
+    }
+  };
   run.engine.reset(0);
-  run.memory.actions[13] = 1;
-  run.engine.step();
-  run.engine.step();
-  check(message<std::runtime_error>([&] { run.engine.step(); }) == "the author's mistake",
+  run.put(13, 1);
+  step();
+  step();
+  check(message<std::runtime_error>(step) == "the author's mistake",
         "an exception of the environment reaches the caller");
-  check(message<ResetNeeded>([&] { run.engine.step(); }) == "step before reset: call reset first",
+  check(message<ResetNeeded>(step) == "step before reset: call reset first",
         "a reset is needed after it");
   run.engine.reset(0);
-  run.engine.step();
-  check(run.memory.observations[1] == 1, "all is well after the reset");
+  step();
+  check(run.value(0) == 1, "all is well after the reset");
 }
 
 void refuses_bad_specs() {
-  const auto said = [](Pair::Config config) {
-    return message<UsageError>([&] { Engine<Pair>(config, 1, 1, false); });
+  const auto said = [](const Options& options) {
+    return message<UsageError>([&] { Run(entry<Pair>(), options); });
   };
   const std::string wrong = "the environment's spec is wrong: ";
-  check(said({.max_steps = 0}) == "max_steps=0: expected at least 1", "max_steps");
-  check(said({.num_agents = 0}) == wrong + "num_agents must be at least 1", "agents");
-  check(said({.discrete_floats = true}) ==
+  check(said({{"max_steps", std::int64_t{0}}}) == "max_steps=0: expected at least 1", "max_steps");
+  check(said({{"num_agents", std::int64_t{0}}}) == wrong + "num_agents must be at least 1",
+        "agents");
+  check(said({{"discrete_floats", true}}) ==
             wrong +
                 "box() goes with Action = float, discrete() and multi_discrete() with "
                 "std::int32_t",
         "kind of action");
+}
+
+void steps_in_the_background() {
+  Run one(entry<breakout::Breakout>(), {}, {.num_envs = 50, .num_threads = 2});
+  Run two(entry<breakout::Breakout>(), {}, {.num_envs = 50});
+  one.engine.reset(1);
+  two.engine.reset(1);
+  Rng a(1, 2, 3), b(1, 2, 3);
+  bool same = true;
+  for (int step = 0; step < 100; ++step) {
+    one.choose(a);
+    one.engine.start();
+    two.act(b);
+    one.engine.wait();
+    same = same && one.wrote() == two.wrote();
+  }
+  check(same, "a step in the background differs");
+}
+
+void tries_threads() {
+  ThreadTrial alone(1);
+  check(alone.done() && alone.threads() == 1, "one core: nothing to try");
+  const auto result = [](std::vector<double> seconds) {  // of 1, 2, 4, ... threads
+    ThreadTrial trial(8);
+    for (int step = 0; step < 100 && !trial.done(); ++step) {
+      std::size_t stage = 0;
+      while (1 << stage < trial.threads()) ++stage;
+      trial.record(seconds[stage] * (1 + 0.5 * (step % 3)));
+    }
+    check(trial.done(), "a trial ends");
+    return trial.threads();
+  };
+  check(result({1e-6, 0}) == 1, "short steps get one thread");
+  check(result({1, 0.95, 0}) == 1, "a gain of 5 % is none");
+  check(result({1, 0.6, 0.55, 0}) == 2, "two threads pay");
+  check(result({1, 0.5, 0.3, 0.2}) == 8, "all threads pay");
+  Run automatic(entry<breakout::Breakout>(), {}, {.num_envs = 300, .num_threads = 0});
+  Run plain(entry<breakout::Breakout>(), {}, {.num_envs = 300});
+  automatic.engine.reset(1);
+  plain.engine.reset(1);
+  Rng a(1, 2, 3), b(1, 2, 3);
+  bool same = true;
+  for (int step = 0; step < 60; ++step) {
+    automatic.act(a);
+    plain.act(b);
+    same = same && automatic.wrote() == plain.wrote();
+  }
+  check(same, "a trial of threads changes what is played");
+}
+
+void rounds_to_half() {
+  // Exact both ways: each of the 65,536 patterns but the NaNs comes back.
+  for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const auto exponent = bits >> 10U & 31U;
+    const double fraction = (bits & 1023U) / 1024.0;
+    double value = exponent == 0 ? std::ldexp(fraction, -14)
+                                 : std::ldexp(1 + fraction, static_cast<int>(exponent) - 15);
+    if (exponent == 31) {
+      if (fraction != 0) continue;
+      value = HUGE_VAL;
+    }
+    const Half half(static_cast<float>(bits >= 0x8000U ? -value : value));
+    check(half.bits() == bits, "half of " + std::to_string(value));
+    check(static_cast<float>(half) == static_cast<float>(bits >= 0x8000U ? -value : value),
+          "float of " + std::to_string(value));
+  }
+  const auto bits = [](float value) { return Half(value).bits(); };
+  check(bits(1 + 0x1p-11F) == 0x3C00 && bits(1 + 3 * 0x1p-11F) == 0x3C02, "ties go to even");
+  check(bits(1 + 0x1.1p-11F) == 0x3C01, "the nearest");
+  check(bits(65519.9F) == 0x7BFF && bits(65520) == 0x7C00 && bits(1e30F) == 0x7C00, "infinity");
+  check(bits(0x1p-25F) == 0 && bits(0x1.1p-25F) == 1 && bits(-1e-30F) == 0x8000, "tiny");
+  check(std::isnan(static_cast<float>(Half(NAN))), "not a number");
 }
 
 void draws_evenly() {
@@ -241,9 +255,13 @@ int main() {
   runs_alike<squared::Squared>("squared", 400);
   masks_the_absent();
   truncates_the_living();
-  carries_exceptions(1);
-  carries_exceptions(3);
+  for (const int threads : {1, 3}) {
+    for (const bool background : {false, true}) carries_exceptions(threads, background);
+  }
   refuses_bad_specs();
+  steps_in_the_background();
+  tries_threads();
+  rounds_to_half();
   draws_evenly();
   return failures;
 }

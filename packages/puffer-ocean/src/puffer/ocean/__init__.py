@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from puffer.ocean.engine import Engine as Engine
     from puffer.ocean.envs.bandit import Bandit as Bandit
     from puffer.ocean.envs.breakout import Breakout as Breakout
     from puffer.ocean.envs.cartpole import Cartpole as Cartpole
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
     from puffer.ocean.sanity.performance_empiric import PerformanceEmpiric as PerformanceEmpiric
     from puffer.ocean.sanity.spaces import Spaces as Spaces
 
-_ENVS = {
+# Public name -> the module that has it, imported when the name is used.
+_LAZY = {
     "Bandit": "envs.bandit",
     "Breakout": "envs.breakout",
     "Cartpole": "envs.cartpole",
     "Connect4": "envs.connect4",
     "Continuous": "envs.continuous",
+    "Engine": "engine",
     "Memory": "envs.memory",
     "Multiagent": "sanity.multiagent",
     "Password": "envs.password",
@@ -53,10 +56,10 @@ def get_cmake_dir() -> str:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ENVS:
-        return getattr(importlib.import_module(f"puffer.ocean.{_ENVS[name]}"), name)
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"puffer.ocean.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_ENVS])
+    return sorted([*globals(), *_LAZY])

@@ -2,72 +2,37 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
-import importlib.resources
-import secrets
-import tomllib
+import inspect
+import sys
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol, cast
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from puffer.core.buffers import Buffers
 from puffer.core.env import Infos, PufferEnv, StepResult
-from puffer.core.errors import MissingPackageError, PufferError, UsageError
+from puffer.core.errors import UsageError
 from puffer.core.registry import EnvFamily, EnvSpec, Option
-from puffer.core.spaces import Box, Discrete, FlatActionSpace, MultiDiscrete
 from puffer.ocean import render
+from puffer.ocean.extension import (
+    OptionValue,
+    action_space,
+    count_threads,
+    load,
+    observation_space,
+    seed_or_entropy,
+    values_for,
+)
 from puffer.ocean.render import Picture
 
-PROTOCOL = 2  # the `PUFFER_OCEAN_PROTOCOL` of the extensions that this file can drive
-
-OptionValue = bool | int | float | str
-
-_COMMON_OPTIONS = (
-    Option("num_envs", 1, "simulations in this env"),
-    Option("report_interval", 128, "steps between two infos of means; 0: one per episode"),
-    Option("num_threads", 1, "threads that share the simulations"),
-)
-
-
-class Extension(Protocol):
-    """What `puffer_add_envs` of the CMake package compiles."""
-
-    __puffer_protocol__: int
-
-    def names(self) -> list[str]:
-        """Return the environments of this extension."""
-
-    def describe(self, name: str) -> dict[str, Any]:
-        """Return `options` (name, default, help), `stats`, `draws`, `masks` and `saves`."""
-
-    Engine: Any
-
-
-@functools.cache
-def load(module: str) -> Extension:
-    """Return the compiled extension of that name.
-
-    Raises:
-        MissingPackageError: it was not built for this Python.
-        PufferError: it was built with other headers than this puffer-ocean's.
-    """
-    try:
-        extension = importlib.import_module(module)
-    except ImportError as error:
-        raise MissingPackageError(
-            f"the compiled extension {module} does not load ({error}): "
-            "reinstall its distribution, which needs a C++20 compiler"
-        ) from error
-    built = getattr(extension, "__puffer_protocol__", None)
-    if built != PROTOCOL:
-        raise PufferError(
-            f"{module} was built for protocol {built} and this puffer-ocean speaks {PROTOCOL}: "
-            "reinstall the older one of the two"
-        )
-    return cast(Extension, extension)
+_COMMON_OPTIONS = {
+    "num_envs": "simulations in this env",
+    "report_interval": "steps between two infos of means; 0: one per episode",
+    "num_threads": "threads that share the simulations; 0: as many as pay",
+}
 
 
 class _Described:
@@ -113,7 +78,8 @@ class OceanEnv(PufferEnv):
         *,
         render_mode: str | None = None,
         report_interval: int = 128,
-        num_threads: int = 1,
+        num_threads: int | str = 0,
+        kernel: str = "auto",
         buf: Buffers | None = None,
     ) -> None:
         """Build `num_envs` simulations with the environment's own `options`.
@@ -124,7 +90,9 @@ class OceanEnv(PufferEnv):
             render_mode: `rgb_array`, `human`, `ansi` or None.
             report_interval: steps between two infos, which give means over the episodes finished
                 in between; 0 gives one info per finished episode, with its `agent_id`.
-            num_threads: more than 1 pays from some ten thousand simulations on.
+            num_threads: that share the simulations; 0 or `auto` measures in the first steps what
+                pays. Results do not depend on it.
+            kernel: `scalar`, an instruction set such as `x86-64-v3`, or `auto` for the best.
             buf: the arrays to write; None allocates them.
 
         Raises:
@@ -137,11 +105,16 @@ class OceanEnv(PufferEnv):
         self._renderer = render.open_renderer(render_mode, name)
         self.render_mode = render_mode
         self._engine = extension.Engine(
-            self.native_name, num_envs, num_threads, report_interval, dict(options)
+            self.native_name,
+            num_envs,
+            count_threads(num_threads),
+            report_interval,
+            dict(options),
+            kernel,
         )
         spec = self._engine.spec
-        self.single_observation_space = _observation_space(spec)
-        self.single_action_space = _action_space(spec)
+        self.single_observation_space = observation_space(spec)
+        self.single_action_space = action_space(spec)
         self.num_agents = num_envs * spec["num_agents"]
         self.max_steps: int = spec["max_steps"]
         # An option may change the speed, so that the class cannot know it.
@@ -169,11 +142,7 @@ class OceanEnv(PufferEnv):
         Raises:
             UsageError: a seed that is no integer from 0 to 2**63 - 1.
         """
-        if seed is None:
-            seed = secrets.randbits(62)
-        if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
-            raise UsageError(f"seed={seed!r}: expected an integer from 0 to 2**63 - 1, or None")
-        self._engine.reset(int(seed))
+        self._engine.reset(seed_or_entropy(seed))
         return self.observations, []
 
     def step(self, actions: npt.ArrayLike) -> StepResult:
@@ -184,6 +153,52 @@ class OceanEnv(PufferEnv):
         """
         infos = self._engine.step(actions)
         return self.observations, self.rewards, self.terminals, self.truncations, infos
+
+    def step_async(self, actions: npt.ArrayLike) -> None:
+        """Begin `step(actions)` in the background; `wait` must follow before any other call.
+
+        With two envs that take turns, one is stepped while actions are chosen for the other. What
+        the arrays of this env hold is undefined until `wait` returns.
+
+        Raises:
+            ActionError: an action outside the space; nothing has begun.
+        """
+        self._engine.step_async(actions)
+
+    def wait(self) -> StepResult:
+        """Return what `step` returns, when the step that `step_async` began has ended."""
+        infos = self._engine.wait()
+        return self.observations, self.rewards, self.terminals, self.truncations, infos
+
+    def statistics(self) -> Infos:
+        """Return the infos of episodes that no info has reported so far; nothing else changes."""
+        return self._engine.drain()  # type: ignore[no-any-return]
+
+    def vary(self, **options: npt.ArrayLike) -> None:
+        """Give each simulation its own value of options, from its next episode on.
+
+        Several options are set one after the other. Saved states hold what was set; only spaces
+        and the number of agents have to stay the same.
+
+        Args:
+            options: name -> one value, or an array of one for each simulation.
+
+        Raises:
+            UsageError: values that the environment refuses, or that would change a space; nothing
+                of that option has been set.
+        """
+        for option, values in options.items():
+            self._engine.vary(option, values_for(option, values, self._num_envs))
+
+    @property
+    def num_threads(self) -> int:
+        """Threads that share the simulations in the next step."""
+        return self._engine.num_threads  # type: ignore[no-any-return]
+
+    @property
+    def kernel(self) -> str:
+        """The compiled form in use: `scalar`, or the instruction set of a block."""
+        return self._engine.kernel  # type: ignore[no-any-return]
 
     def state(self) -> bytes:
         """Return all that decides what comes next; see `PufferEnv.state`.
@@ -249,39 +264,39 @@ def env_spec(name: str, target: str) -> EnvSpec:
     return EnvSpec(
         name=name,
         creator=env_class,
-        options=_COMMON_OPTIONS[:1]
-        + tuple(Option(*option) for option in description["options"])
-        + _COMMON_OPTIONS[1:],
+        options=(
+            *_common_options(env_class, "num_envs"),
+            *(Option(*option) for option in description["options"]),
+            *_common_options(env_class, "report_interval", "num_threads"),
+        ),
         settings=_read_settings(module, f"{env_class.native_name}.toml"),
         baseline=_find_baseline(module, f"{env_class.native_name}.safetensors"),
         help=(env_class.__doc__ or "").strip().partition("\n")[0],
     )
 
 
+def _common_options(env_class: type[OceanEnv], *names: str) -> list[Option]:
+    """Return those of the options that all environments have which this one's constructor takes."""
+    parameters = inspect.signature(env_class).parameters
+    return [
+        Option(name, parameters[name].default, _COMMON_OPTIONS[name])
+        for name in names
+        if name in parameters
+    ]
+
+
 def _read_settings(package: str, filename: str) -> dict[str, Any]:
-    file = importlib.resources.files(package) / filename
-    return tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}
+    import tomllib  # who makes an env needs none of it
+
+    path = _beside(package, filename)
+    return tomllib.loads(path.read_text("utf-8")) if path.is_file() else {}
 
 
 def _find_baseline(package: str, filename: str) -> str | None:
-    file = importlib.resources.files(package) / filename
-    return str(file) if file.is_file() else None
+    path = _beside(package, filename)
+    return str(path) if path.is_file() else None
 
 
-def _observation_space(spec: Mapping[str, Any]) -> Box:
-    shape, dtype = tuple(spec["observation_shape"]), np.dtype(spec["observation_dtype"])
-    low, high = (_bound(spec[name], shape, dtype) for name in ("low", "high"))
-    return Box(low, high, dtype=dtype.type)
-
-
-def _bound(bound: list[float], shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    values = np.asarray(bound, dtype)
-    return np.full(shape, values[0], dtype) if len(values) == 1 else values.reshape(shape)
-
-
-def _action_space(spec: Mapping[str, Any]) -> FlatActionSpace:
-    nvec = spec["nvec"]
-    if not nvec:
-        low, high, shape = spec["action_low"], spec["action_high"], (spec["action_size"],)
-        return Box(low, high, shape, np.float32)
-    return Discrete(nvec[0]) if len(nvec) == 1 else MultiDiscrete(nvec)
+def _beside(package: str, filename: str) -> Path:
+    """Return the path of a file in the folder of a package's module."""
+    return Path(str(sys.modules[package].__file__)).parent / filename

@@ -44,6 +44,10 @@ function(puffer_add_envs module)
   if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
     # No fused multiply-add: results are the same on every machine.
     target_compile_options(${module} PRIVATE -ffp-contract=off)
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+      # Wide vectors are passed between functions of one file only, so that their ABI is no matter.
+      target_compile_options(${module} PRIVATE -Wno-psabi)
+    endif()
     # CMake's -O3 makes g++'s code of small environments slower by a fifth (squared, g++ 12).
     set_property(SOURCE ${arg_SOURCES} APPEND PROPERTY COMPILE_OPTIONS $<$<CONFIG:Release>:-O2>)
   endif()

@@ -1,8 +1,8 @@
 """Measures the steps per second of an environment, through Python's `env.step(actions)`.
 
-Random actions (int64, as policies give them) are drawn beforehand; everything else that a user
-pays for is inside the clock. Repeats go round all cases, so that a busy moment hits each of them
-alike; the first round is a burn-in. Steps are agent steps.
+Random actions (int64, as policies give them, unless told otherwise) are drawn beforehand;
+everything else that a user pays for is inside the clock. Repeats go round all cases, so that a busy
+moment hits each of them alike; the first round is a burn-in. Steps are agent steps.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from puffer.core.errors import UsageError
 from puffer.core.registry import EnvSpec
 from puffer.core.spaces import Box
 
+# The levels of the x86-64 psABI by a feature that each one brought.
+LEVELS = {"x86-64-v2": "sse4_2", "x86-64-v3": "avx2", "x86-64-v4": "avx512vl"}
+
 BATCHES = 16  # of actions, drawn beforehand; few enough to stay in the cache, like a policy's
 
 
@@ -29,14 +32,20 @@ class Case:
     """One environment with a number of copies and threads."""
 
     def __init__(
-        self, spec: EnvSpec, copies: int, threads: int = 1, options: Mapping[str, Any] | None = None
+        self,
+        spec: EnvSpec,
+        copies: int,
+        threads: int = 1,
+        options: Mapping[str, Any] | None = None,
+        *,
+        dtype: str = "int64",
     ) -> None:
         if "num_threads" not in {option.name for option in spec.options}:
             raise UsageError(f"{spec.name} is not native: only native environments are measured")
         self.name, self.copies, self.threads = spec.name, copies, threads
         self.env = spec.creator(**{**(options or {}), "num_envs": copies, "num_threads": threads})
         self.env.reset(seed=0)
-        self.actions = draw_actions(self.env)
+        self.actions = draw_actions(self.env, dtype)
         self.rates: list[float] = []
 
     def measure(self, seconds: float) -> None:
@@ -55,20 +64,23 @@ class Case:
         return {
             "environment": self.name,
             "copies": self.copies,
-            "threads": self.threads,
+            "threads": self.env.num_threads,
+            "kernel": self.env.kernel,
             "median": statistics.median(rates),
             "minimum": min(rates),
             "maximum": max(rates),
         }
 
 
-def draw_actions(env: Any) -> list[np.ndarray]:
-    """Return `BATCHES` steps' random actions: int64 or, for a Box, of its own dtype."""
+def draw_actions(env: Any, dtype: str = "int64") -> list[np.ndarray]:
+    """Return `BATCHES` steps' random actions: of `dtype` or, for a Box, of its own."""
     space, rng = env.single_action_space, np.random.default_rng(0)
     shape = (BATCHES, env.num_agents, *space.shape)
     if isinstance(space, Box):
         return list(rng.uniform(space.low, space.high, shape).astype(space.dtype))
-    return list(rng.integers(0, getattr(space, "nvec", getattr(space, "n", 0)), shape))
+    return list(
+        rng.integers(0, getattr(space, "nvec", getattr(space, "n", 0)), shape).astype(dtype)
+    )
 
 
 def measure(cases: Sequence[Case], repeats: int, seconds: float) -> list[dict[str, Any]]:
@@ -82,13 +94,12 @@ def measure(cases: Sequence[Case], repeats: int, seconds: float) -> list[dict[st
 def machine() -> dict[str, Any]:
     """Return what the figures depend on."""
     cpuinfo = Path("/proc/cpuinfo")
-    models = [
-        line.partition(":")[2].strip()
-        for line in (cpuinfo.read_text().splitlines() if cpuinfo.exists() else [])
-        if line.startswith("model name")
-    ]
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
     return {
         "processor": models[0] if models else platform.processor(),
+        "instruction sets": " ".join(level for level, flag in LEVELS.items() if flag in flags),
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "system": platform.platform(),

@@ -4,11 +4,10 @@
 #include <pybind11/stl.h>
 
 #include <atomic>
-#include <cstring>
 #include <limits>
-#include <numeric>
 
-#include "puffer/ocean/registry.hpp"
+#include "actions.hpp"
+#include "puffer/ocean/engine.hpp"
 #include "puffer/ocean/version.hpp"
 
 namespace py = pybind11;
@@ -54,51 +53,20 @@ void* checked(const py::array& array, const std::string& name, const py::dtype& 
   return const_cast<void*>(array.data());
 }
 
-// True if each of `size` values, `step` apart, is one of 0 to `choices` - 1.
-template <class T>
-bool all_below(const T* values, std::size_t size, std::size_t step, std::int64_t choices) {
-  using Wide = std::conditional_t<sizeof(T) == 8, std::uint64_t, std::uint32_t>;
-  const auto limit = static_cast<Wide>(choices);
-  Wide outside = 0;  // a negative number is a huge Wide one
-  for (std::size_t i = 0; i < size; i += step) outside |= static_cast<Wide>(values[i]) >= limit;
-  return outside == 0;
-}
-
-// Copies `given` to `out` if each value is a choice of its component, else leaves `out` alone.
-template <class T>
-bool take_discrete(const T* given, std::int32_t* out, std::size_t rows,
-                   const std::vector<std::int64_t>& nvec) {
-  const std::size_t size = rows * nvec.size();
-  if (nvec.size() == 1) {  // a loop without strides, for the compiler's sake
-    if (!all_below(given, size, 1, nvec[0])) return false;
-  } else {
-    for (std::size_t c = 0; c < nvec.size(); ++c) {
-      if (!all_below(given + c, size - c, nvec.size(), nvec[c])) return false;
-    }
-  }
-  if (static_cast<const void*>(given) == out) return true;
-  for (std::size_t i = 0; i < size; ++i) out[i] = static_cast<std::int32_t>(given[i]);
-  return true;
-}
-
-bool take_box(const float* given, float* out, std::size_t size, const ActionSpec& action) {
-  bool inside = true;  // written so that NaN fails
-  for (std::size_t i = 0; i < size; ++i)
-    inside &= given[i] >= action.low && given[i] <= action.high;
-  if (inside && given != out) std::memcpy(out, given, size * sizeof(float));
-  return inside;
-}
-
 class PyEngine {
  public:
   PyEngine(const std::string& name, int num_envs, int num_threads, int report_interval,
-           const Options& options)
+           const Options& options, const std::string& kernel)
       : entry_(find(name)), report_interval_(report_interval) {
     if (report_interval < 0) {
       throw UsageError("report_interval=" + std::to_string(report_interval) +
                        ": expected a number of steps, or 0 for every episode");
     }
-    engine_ = entry_.make(options, num_envs, num_threads, report_interval == 0);
+    engine_ = std::make_unique<Engine>(entry_, options,
+                                       Engine::Settings{.num_envs = num_envs,
+                                                        .num_threads = num_threads,
+                                                        .each_episode = report_interval == 0,
+                                                        .kernel = kernel});
   }
 
   py::dict spec() {
@@ -110,6 +78,13 @@ class PyEngine {
                     "action_high"_a = spec.action.high, "num_agents"_a = spec.num_agents,
                     "max_steps"_a = spec.max_steps, "steps_per_second"_a = spec.steps_per_second);
   }
+
+  int num_threads() {
+    open();
+    const Turn turn(*this);
+    return engine_->num_threads();
+  }
+  std::string kernel() { return open().kernel(); }
 
   void bind(py::array observations, py::array actions, py::array rewards, py::array terminals,
             py::array truncations, py::array masks, std::optional<py::array> final_observations,
@@ -123,86 +98,126 @@ class PyEngine {
     }
     std::vector<py::ssize_t> action{rows};
     if (spec.action.nvec.size() != 1) action.push_back(static_cast<py::ssize_t>(spec.action.size));
-    const auto choices = static_cast<py::ssize_t>(
-        std::reduce(spec.action.nvec.begin(), spec.action.nvec.end(), std::int64_t{0}));
     if (action_masks && !entry_.masks) {
       throw UsageError("environment " + entry_.name +
                        " has no mask(): do not pass the buffer action_masks");
     }
     const py::dtype obs_dtype(entry_.observation_dtype);
-    const py::dtype flag = py::dtype::of<bool>();
-    action_data_ = checked(actions, "actions", py::dtype(entry_.action_dtype), action);
-    const RawArrays raw{
+    const auto flags = [&](const py::array& array, const char* name, py::ssize_t width = 0) {
+      return static_cast<bool*>(checked(array, name, py::dtype::of<bool>(),
+                                        width == 0 ? flat : std::vector{rows, width}));
+    };
+    void* const action_data = checked(actions, "actions", py::dtype(entry_.action_dtype), action);
+    const Arrays arrays{
         .observations = checked(observations, "observations", obs_dtype, observation),
-        .actions = action_data_,
+        .actions = action_data,
         .rewards = static_cast<float*>(checked(rewards, "rewards", py::dtype::of<float>(), flat)),
-        .terminals = static_cast<bool*>(checked(terminals, "terminals", flag, flat)),
-        .truncations = static_cast<bool*>(checked(truncations, "truncations", flag, flat)),
-        .masks = static_cast<bool*>(checked(masks, "masks", flag, flat)),
+        .terminals = flags(terminals, "terminals"),
+        .truncations = flags(truncations, "truncations"),
+        .masks = flags(masks, "masks"),
         .final_observations =
             final_observations
                 ? checked(*final_observations, "final_observations", obs_dtype, observation)
                 : nullptr,
-        .action_masks = action_masks ? static_cast<bool*>(checked(*action_masks, "action_masks",
-                                                                  flag, {rows, choices}))
+        .action_masks = action_masks ? flags(*action_masks, "action_masks",
+                                             static_cast<py::ssize_t>(mask_size(spec)))
                                      : nullptr};
-    const Turn turn(busy_);
-    engine_->bind(raw);
+    const Turn turn(*this);
+    engine_->bind(arrays);
+    action_data_ = action_data;
     held_ = {observations, actions, rewards, terminals, truncations, masks};
     if (final_observations) held_.push_back(*final_observations);
     if (action_masks) held_.push_back(*action_masks);
+    held_data_.clear();
+    for (const py::array& array : held_) held_data_.push_back(array.data());
     actions_ = std::move(actions);
     action_space_ = std::move(action_space);
   }
 
   void reset(std::uint64_t seed) {
-    AnyEngine& engine = open();
-    if (held_.empty()) throw UsageError("reset before bind: call bind with the buffers first");
-    const Turn turn(busy_);
-    steps_ = 0;
+    require_bound("reset");
+    const Turn turn(*this);
     const py::gil_scoped_release release;
-    engine.reset(seed);
+    engine_->reset(seed);
   }
 
+  // Each returns the infos that are due.
   py::list step(const py::object& actions) {
-    AnyEngine& engine = open();
-    const Turn turn(busy_);
-    if (!engine.started()) throw ResetNeeded("step before reset: call reset first");
-    if (!take(actions)) refuse_or_convert(actions);
+    open();
+    const Turn turn(*this);
+    prepare(actions);
     {
       const py::gil_scoped_release release;
-      engine.step();
+      engine_->step();
     }
-    const bool due = report_interval_ == 0 || ++steps_ % report_interval_ == 0;
-    return due ? infos() : py::list();
+    return due_infos();
+  }
+
+  void step_async(const py::object& actions) {
+    open();
+    Turn turn(*this);
+    prepare(actions);
+    engine_->start();
+    stepping_ = true;
+    turn.keep();
+  }
+
+  py::list wait() {
+    open();
+    if (!stepping_.exchange(false)) {
+      throw UsageError("wait without a step under way: call step_async first");
+    }
+    const Turn turn(*this, Turn::kKept);
+    {
+      const py::gil_scoped_release release;
+      engine_->wait();
+    }
+    return due_infos();
+  }
+
+  // The infos of the episodes that no info has reported so far.
+  py::list drain() {
+    open();
+    const Turn turn(*this);
+    return infos();
+  }
+
+  void vary(const std::string& option, const py::array& values) {
+    open();
+    const Turn turn(*this);
+    const auto given = [&]<class T>(T /*tag*/) {
+      const auto array = py::array_t<T, py::array::c_style>::ensure(values);
+      if (!array) throw py::error_already_set();
+      engine_->vary(option, std::span<const T>(array.data(), static_cast<std::size_t>(array.size())));
+    };
+    switch (values.dtype().kind()) {
+      case 'b': return given(bool{});
+      case 'i':
+      case 'u': return given(std::int64_t{});
+      case 'f': return given(double{});
+      default:
+        throw UsageError("option " + option + ": values of dtype " + text(values.dtype()) +
+                         " cannot vary, expected numbers or bools");
+    }
   }
 
   py::bytes state() {
-    const AnyEngine& engine = open();
-    require_saves();
-    const Turn turn(busy_);
-    Writer writer;
-    writer.write(steps_);
-    engine.save(writer);
-    return seal(entry_.name, writer.bytes());
+    open();
+    const Turn turn(*this);
+    return engine_->state();
   }
 
   void set_state(const py::bytes& state) {
-    AnyEngine& engine = open();
-    require_saves();
-    if (held_.empty()) throw UsageError("set_state before bind: call bind with the buffers first");
-    const Turn turn(busy_);
-    Reader reader(unseal(entry_.name, state));
-    const auto steps = reader.read<std::int64_t>();
-    engine.load(reader);
-    steps_ = steps;
+    require_bound("set_state");
+    const Turn turn(*this);
+    engine_->set_state(state);
   }
 
   py::dict draw(std::size_t simulation) {
-    const AnyEngine& engine = open();
-    const Turn turn(busy_);
+    open();
+    const Turn turn(*this);
     Canvas canvas;
-    engine.draw(simulation, canvas);
+    engine_->draw(simulation, canvas);
     const auto rgb = [](Color c) { return py::make_tuple(c.red, c.green, c.blue); };
     py::list shapes;
     for (const Shape& shape : canvas.shapes()) {
@@ -221,7 +236,8 @@ class PyEngine {
   }
 
   void close() {
-    const Turn turn(busy_);
+    if (stepping_.exchange(false)) busy_.clear();  // the engine waits for its threads
+    const Turn turn(*this);
     engine_.reset();
     held_.clear();
     actions_.release().dec_ref();
@@ -231,29 +247,51 @@ class PyEngine {
   // Marks the engine as in use: the GIL is released while it works.
   class Turn {
    public:
-    explicit Turn(std::atomic_flag& busy) : busy_(busy) {
-      if (busy_.test_and_set(std::memory_order_acquire)) {
-        throw UsageError("this env is at work in another thread: use one env per thread");
-      }
+    static constexpr bool kKept = true;
+
+    // With `kept`, takes over from step_async.
+    explicit Turn(PyEngine& engine, bool kept = false) : engine_(engine) {
+      if (kept || !engine.busy_.test_and_set(std::memory_order_acquire)) return;
+      throw UsageError(engine.stepping_
+                           ? "a step is under way: call wait before anything else"
+                           : "this env is at work in another thread: use one env per thread");
     }
     Turn(const Turn&) = delete;
     Turn& operator=(const Turn&) = delete;
-    ~Turn() { busy_.clear(std::memory_order_release); }
+    ~Turn() {
+      if (!keep_) engine_.busy_.clear(std::memory_order_release);
+    }
+
+    void keep() { keep_ = true; }
 
    private:
-    std::atomic_flag& busy_;
+    PyEngine& engine_;
+    bool keep_ = false;
   };
 
-  AnyEngine& open() {
+  Engine& open() {
     if (!engine_) throw ClosedError("the env is closed: make a new one");
     return *engine_;
   }
 
-  void require_saves() const {
-    if (entry_.saves) return;
-    throw UsageError("environment " + entry_.name +
-                     " has no save() and load(), and is not trivially copyable: it cannot save "
-                     "its state");
+  void require_bound(const std::string& call) {
+    open();
+    if (held_.empty()) throw UsageError(call + " before bind: call bind with the buffers first");
+    require_in_place();
+  }
+
+  // An array that was resized in place has left its memory.
+  void require_in_place() const {
+    for (std::size_t i = 0; i < held_.size(); ++i) {
+      if (held_[i].data() == held_data_[i]) continue;
+      throw UsageError("an array was resized after it was bound: attach the buffers again");
+    }
+  }
+
+  void prepare(const py::object& actions) {
+    require_in_place();
+    if (!engine_->started()) throw ResetNeeded("step before reset: call reset first");
+    if (!take(actions)) refuse_or_convert(actions);
   }
 
   // True if `object` is an ordinary array of actions within the space, which are then in place.
@@ -288,20 +326,25 @@ class PyEngine {
         .attr("write_actions")(actions, actions_, action_space_);
   }
 
+  py::list due_infos() {
+    const bool due = report_interval_ == 0 || engine_->steps() % report_interval_ == 0;
+    return due ? infos() : py::list();
+  }
+
   py::list infos() {
     py::list list;
     std::size_t episodes = 0;
     std::vector<double> sums(entry_.stat_names.size());
-    for (const EpisodeStats& stats : engine_->drain()) {
-      if (report_interval_ == 0) {
-        py::dict one = info(1, stats.sums);
-        one["agent_id"] = stats.agent_id;
+    engine_->drain([&](const Log& log) {
+      for (const Log::Episode& episode : log.episodes()) {
+        py::dict one = info(1, episode.stats);
+        one["agent_id"] = episode.agent_id;
         list.append(one);
       }
-      episodes += stats.episodes;
-      for (std::size_t k = 0; k < sums.size(); ++k) sums[k] += stats.sums[k];
-    }
-    if (report_interval_ != 0 && episodes != 0) list.append(info(episodes, sums));
+      episodes += log.count();
+      for (std::size_t k = 0; k < sums.size(); ++k) sums[k] += log.sums()[k];
+    });
+    if (episodes != 0) list.append(info(episodes, sums));
     return list;
   }
 
@@ -315,13 +358,14 @@ class PyEngine {
 
   const EnvEntry& entry_;
   int report_interval_;
-  std::int64_t steps_ = 0;
-  std::unique_ptr<AnyEngine> engine_;
   std::vector<py::array> held_;  // the engine borrows their memory
+  std::vector<const void*> held_data_;
   py::array actions_;
   py::object action_space_;
   void* action_data_ = nullptr;
   std::atomic_flag busy_;
+  std::atomic<bool> stepping_ = false;  // between step_async and wait, which keeps it busy
+  std::unique_ptr<Engine> engine_;      // last: it ends before the memory that it may be writing
 };
 
 // Deliberate errors become those of puffer.core.errors.
@@ -342,12 +386,15 @@ void translate(std::exception_ptr pointer) {
 
 py::dict describe(const std::string& name) {
   const EnvEntry& entry = find(name);
-  py::list options;
+  py::list options, kernels;
   for (const auto& option : entry.options) {
     options.append(py::make_tuple(option.name, option.initial, option.help));
   }
+  for (const auto& kernel : entry.kernels) {
+    if (kernel.usable) kernels.append(kernel.name);
+  }
   return py::dict("options"_a = options, "stats"_a = entry.stat_names, "draws"_a = entry.draws,
-                  "masks"_a = entry.masks, "saves"_a = entry.saves);
+                  "masks"_a = entry.masks, "saves"_a = entry.saves, "kernels"_a = kernels);
 }
 
 }  // namespace
@@ -362,13 +409,20 @@ PYBIND11_MODULE(PUFFER_MODULE_NAME, m, py::mod_gil_not_used()) {
   });
   m.def("describe", &describe, "name"_a);
   py::class_<PyEngine>(m, "Engine", py::module_local())
-      .def(py::init<const std::string&, int, int, int, const Options&>(), "name"_a, "num_envs"_a,
-           "num_threads"_a, "report_interval"_a, "options"_a)
+      .def(py::init<const std::string&, int, int, int, const Options&, const std::string&>(),
+           "name"_a, "num_envs"_a, "num_threads"_a, "report_interval"_a, "options"_a,
+           "kernel"_a = "auto")
       .def_property_readonly("spec", &PyEngine::spec)
+      .def_property_readonly("num_threads", &PyEngine::num_threads)
+      .def_property_readonly("kernel", &PyEngine::kernel)
       .def("bind", &PyEngine::bind, "observations"_a, "actions"_a, "rewards"_a, "terminals"_a,
            "truncations"_a, "masks"_a, "final_observations"_a, "action_masks"_a, "action_space"_a)
       .def("reset", &PyEngine::reset, "seed"_a)
       .def("step", &PyEngine::step, "actions"_a)
+      .def("step_async", &PyEngine::step_async, "actions"_a)
+      .def("wait", &PyEngine::wait)
+      .def("drain", &PyEngine::drain)
+      .def("vary", &PyEngine::vary, "option"_a, "values"_a)
       .def("state", &PyEngine::state)
       .def("set_state", &PyEngine::set_state, "state"_a)
       .def("draw", &PyEngine::draw, "simulation"_a)

@@ -22,7 +22,7 @@ class Bandit(OceanEnv):
         *,
         render_mode: str | None = None,
         report_interval: int = 128,
-        num_threads: int = 1,
+        num_threads: int = 0,
         buf: Buffers | None = None,
     ) -> None:
         """Build `num_envs` rows of `arms` arms, of which `best` pays, give or take `noise`."""

@@ -24,7 +24,7 @@ class Breakout(OceanEnv):
         *,
         render_mode: str | None = None,
         report_interval: int = 128,
-        num_threads: int = 1,
+        num_threads: int = 0,
         buf: Buffers | None = None,
     ) -> None:
         """Build `num_envs` games in which a step is `frame_skip` ticks of 1/60 s."""

@@ -23,7 +23,7 @@ class Cartpole(OceanEnv):
         *,
         render_mode: str | None = None,
         report_interval: int = 128,
-        num_threads: int = 1,
+        num_threads: int = 0,
         buf: Buffers | None = None,
     ) -> None:
         """Build `num_envs` carts whose episodes are truncated after `max_steps` steps."""

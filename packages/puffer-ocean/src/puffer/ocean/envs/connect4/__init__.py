@@ -20,7 +20,7 @@ class Connect4(OceanEnv):
         *,
         render_mode: str | None = None,
         report_interval: int = 128,
-        num_threads: int = 1,
+        num_threads: int = 0,
         buf: Buffers | None = None,
     ) -> None:
         """Build `num_envs` games whose opponent looks `look_ahead` moves ahead."""

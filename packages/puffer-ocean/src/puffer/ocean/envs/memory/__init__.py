@@ -21,7 +21,7 @@ class Memory(OceanEnv):
         *,
         render_mode: str | None = None,
         report_interval: int = 128,
-        num_threads: int = 1,
+        num_threads: int = 0,
         buf: Buffers | None = None,
     ) -> None:
         """Build `num_envs` sequences; `max_steps=0` means `2 * length + delay`."""

@@ -20,7 +20,7 @@ class Password(OceanEnv):
         *,
         render_mode: str | None = None,
         report_interval: int = 128,
-        num_threads: int = 1,
+        num_threads: int = 0,
         buf: Buffers | None = None,
     ) -> None:
         """Build `num_envs` locks; `max_steps=0` means the password's length."""

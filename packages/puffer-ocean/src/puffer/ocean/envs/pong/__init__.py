@@ -23,7 +23,7 @@ class Pong(OceanEnv):
         *,
         render_mode: str | None = None,
         report_interval: int = 128,
-        num_threads: int = 1,
+        num_threads: int = 0,
         buf: Buffers | None = None,
     ) -> None:
         """Build `num_envs` games to `max_score`, in which a step is `frame_skip` ticks."""

@@ -130,7 +130,8 @@ struct Pong {
   bool valid(const Config& config) const {
     const auto within = [](int value, int low, int high) { return value >= low && value <= high; };
     return frame_skip == config.frame_skip && max_score == config.max_score &&
-           opponent_speed == config.opponent_speed && per_point == 1.0F / config.max_score &&
+           opponent_speed == config.opponent_speed &&
+           per_point == 1.0F / static_cast<float>(max_score) &&
            reward_hit == static_cast<float>(config.reward_hit) && within(paddle, 0, kPaddleEnd) &&
            within(opponent, 0, kPaddleEnd) && within(x, kLeft, kRight) && within(y, 0, kFloor) &&
            std::abs(x_speed) == kBallSpeed && within(y_speed, -kSteepest, kSteepest) &&

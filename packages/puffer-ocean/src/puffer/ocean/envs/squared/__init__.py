@@ -24,7 +24,7 @@ class Squared(OceanEnv):
         *,
         render_mode: str | None = None,
         report_interval: int = 128,
-        num_threads: int = 1,
+        num_threads: int = 0,
         buf: Buffers | None = None,
     ) -> None:
         """Build `num_envs` grids with sides of `size` tiles; `max_steps=0` means `3 * size`."""

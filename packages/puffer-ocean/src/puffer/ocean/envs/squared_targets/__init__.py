@@ -25,7 +25,7 @@ class SquaredTargets(OceanEnv):
         *,
         render_mode: str | None = None,
         report_interval: int = 128,
-        num_threads: int = 1,
+        num_threads: int = 0,
         buf: Buffers | None = None,
     ) -> None:
         """Build `num_envs` grids; `max_steps=0` means `(targets + 1) * distance`."""

@@ -21,7 +21,7 @@ class Stochastic(OceanEnv):
         *,
         render_mode: str | None = None,
         report_interval: int = 128,
-        num_threads: int = 1,
+        num_threads: int = 0,
         buf: Buffers | None = None,
     ) -> None:
         """Build `num_envs` episodes that want a share `p` of action 0 in `length` actions."""

@@ -13,6 +13,7 @@
 
 #include "puffer/ocean/canvas.hpp"
 #include "puffer/ocean/errors.hpp"
+#include "puffer/ocean/half.hpp"
 #include "puffer/ocean/rng.hpp"
 #include "puffer/ocean/state.hpp"
 
@@ -84,8 +85,9 @@ concept HasTypes = requires {
 };
 
 template <class T>
-concept ObservationType = std::same_as<T, std::uint8_t> || std::same_as<T, std::int8_t> ||
-                          std::same_as<T, std::int32_t> || std::same_as<T, float>;
+concept ObservationType =
+    std::same_as<T, std::uint8_t> || std::same_as<T, std::int8_t> ||
+    std::same_as<T, std::int32_t> || std::same_as<T, float> || std::same_as<T, Half>;
 
 template <class T>
 concept ActionType = std::same_as<T, std::int32_t> || std::same_as<T, float>;
@@ -117,7 +119,8 @@ concept Environment =
     HasOptions<E> && HasSpec<E> && HasReset<E> && HasStep<E> && HasObserve<E>;
 
 // Optional: `void update(std::span<Obs>)` writes what changed since the last `observe` or `update`
-// of the same row. The engine uses it within the episodes of single-agent environments.
+// of the same rows. The engine uses it within episodes. Rows of agents that are absent are 0 after
+// each call, whatever it wrote: write all of those that come back.
 template <class E>
 concept HasUpdate = requires(E& env, std::span<typename E::Obs> row) { env.update(row); };
 
@@ -153,7 +156,8 @@ concept HasValid = requires(const E& env, const typename E::Config& config) {
 
 // Optional: `struct Shared` made from a Config, what all simulations of an engine read and none
 // writes: a large map. The engine makes it once and sets the member `const Shared* shared`, which
-// is null in the constructor, before the first reset.
+// is null in the constructor, before the first reset. `Shared` may have `bool fits(const Config&)
+// const`: whether a simulation with options of its own can use it; without it options cannot vary.
 template <class E>
 concept HasShared = std::constructible_from<typename E::Shared, const typename E::Config&> &&
                     requires(E& env, const typename E::Shared* shared) { env.shared = shared; };

@@ -1,4 +1,4 @@
-// Threads that share one job: the caller takes part, the first exception reaches it.
+// Threads that share one job: the caller may take part, the first exception reaches it.
 #pragma once
 
 #include <atomic>
@@ -25,26 +25,16 @@ inline constexpr std::size_t kCacheLine = 64;
 
 class Pool {
  public:
-  explicit Pool(int size) : size_(size), process_(process()) {
-    try {
-      for (int worker = 1; worker < size_; ++worker) {
-        threads_.emplace_back([this, worker] { serve(worker); });
-      }
-    } catch (const std::system_error&) {
-      stop();
-      throw UsageError("num_threads=" + std::to_string(size_) + ": only " +
-                       std::to_string(threads_.size() + 1) + " could be started: use fewer");
-    }
-  }
+  explicit Pool(int size) : size_(size) { begin(); }
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
   ~Pool() {
-    if (process() != process_) {  // a fork copied the handles, not the threads
-      for (auto& thread : threads_) thread.detach();
-      return;
+    if (process() == process_) {
+      stop();
+    } else {
+      forget();
     }
-    stop();
   }
 
   int size() const { return size_; }
@@ -53,18 +43,27 @@ class Pool {
   template <class Job>
   void run(Job&& job) {
     if (size_ == 1) return job(0);
-    if (process() != process_) {
-      throw UsageError("the " + std::to_string(size_) +
-                       " threads of this env did not survive the fork of their process: create "
-                       "the env in the process that steps it, or use num_threads=1");
+    launch(job);
+    guarded(0);
+    join();
+  }
+
+  // Has the threads call job(worker), for all workers but 0, and returns; `join` must follow, and
+  // `job` must live until then.
+  template <class Job>
+  void launch(Job& job) {
+    if (process() != process_) {  // a fork copied the handles, not the threads
+      forget();
+      begin();
     }
-    call_ = [](void* target, int worker) {
-      (*static_cast<std::remove_reference_t<Job>*>(target))(worker);
-    };
+    call_ = [](void* target, int worker) { (*static_cast<Job*>(target))(worker); };
     target_ = &job;
     pending_.store(size_ - 1, std::memory_order_relaxed);
     announce();
-    guarded(0);
+  }
+
+  // Waits for what was launched; what a job threw first is thrown here.
+  void join() {
     wait_while(pending_, [](std::int32_t left) { return left != 0; });
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
   }
@@ -94,6 +93,25 @@ class Pool {
     }
   }
 
+  void begin() {
+    process_ = process();
+    const std::int32_t seen = round_.load(std::memory_order_relaxed);
+    try {
+      for (int worker = 1; worker < size_; ++worker) {
+        threads_.emplace_back([this, worker, seen] { serve(worker, seen); });
+      }
+    } catch (const std::system_error&) {
+      stop();
+      throw UsageError("num_threads=" + std::to_string(size_) + ": only " +
+                       std::to_string(threads_.size() + 1) + " could be started: use fewer");
+    }
+  }
+
+  void forget() {
+    for (auto& thread : threads_) thread.detach();
+    threads_.clear();
+  }
+
   void stop() {
     stop_.store(true, std::memory_order_relaxed);
     announce();
@@ -105,8 +123,7 @@ class Pool {
     round_.notify_all();
   }
 
-  void serve(int worker) {
-    std::int32_t seen = 0;
+  void serve(int worker, std::int32_t seen) {
     for (;;) {
       seen = wait_while(round_, [seen](std::int32_t round) { return round == seen; });
       if (stop_.load(std::memory_order_relaxed)) return;
@@ -125,7 +142,7 @@ class Pool {
   }
 
   int size_;
-  long process_;
+  long process_ = 0;
   void (*call_)(void*, int) = nullptr;
   void* target_ = nullptr;
   std::mutex mutex_;
