@@ -20,6 +20,8 @@ Each command first sets up what it needs in .venv of this clone (a minute or two
                        (train --env puffer_squared; train --help)
   test [...]           run the tests; the words that follow are those of pytest
                        (test packages/puffer-core; test -k seed)
+  test --sanitize      a million random steps of each native environment under the sanitizers of
+                       the C++ compiler, without Python (--steps N, --env NAME)
   lint                 check style, types, who imports whom, and the size of modules
   build [--check]      build the five wheels into dist/; --check installs each one alone and
                        trains a third party's environment with them
@@ -34,9 +36,11 @@ def train(words: list[str]) -> int:
 
 
 def test(words: list[str]) -> int:
-    """Be pytest with these words, in the workspace."""
+    """Be pytest with these words, in the workspace; with `--sanitize` be tools/sanitize.py."""
     workspace.ensure()
     os.chdir(ROOT)
+    if words[:1] == ["--sanitize"]:
+        return _become([PYTHON, ROOT / "tools" / "sanitize.py", *words[1:]])
     return _become([PYTHON, "-m", "pytest", *words])
 
 

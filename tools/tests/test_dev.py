@@ -138,3 +138,14 @@ def test_a_failed_set_up_is_told_without_a_traceback(
     monkeypatch.setattr(workspace, "ensure", fail)
     assert commands.main(["test"]) == 1
     assert capsys.readouterr().err == "no compiler\n"
+
+
+def test_sanitize_is_a_program_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    become: list[list[str]] = []
+    monkeypatch.setattr(commands, "_become", lambda words: become.append([*map(str, words)]) or 0)
+    monkeypatch.setattr(commands.os, "chdir", lambda path: None)
+    assert commands.main(["test", "--sanitize", "--steps", "9"]) == 0
+    assert commands.main(["test", "-k", "seed"]) == 0
+    sanitize, tests = become
+    assert sanitize[1:] == [str(commands.ROOT / "tools" / "sanitize.py"), "--steps", "9"]
+    assert tests[1:] == ["-m", "pytest", "-k", "seed"]
