@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 
@@ -196,26 +195,6 @@ def test_divergence_is_code_3(capsys):
     argv = [*QUICK, "--train.learning-rate", "1e30", "--ui", "none"]
     assert cli.main(argv) == 3
     assert "finite" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_save_a_checkpoint(number, code, tmp_path):
-    command = [sys.executable, "-m", "puffer.train", "--env", "CartPole-v1", "--vec", "serial"]
-    process = subprocess.Popen(
-        [*command, "--train.device", "cpu", "--train.total-steps", "100000000", "--ui", "json"],
-        cwd=tmp_path,
-        # A shell starts background jobs with SIGINT ignored, and whatever they start inherits it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline().startswith("{")  # it trains
-    process.send_signal(number)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == code
-    assert "Traceback" not in err
-    assert len(list(tmp_path.rglob("model.safetensors"))) == 1
 
 
 def test_start_is_quick_and_imports_no_torch_for_help():
