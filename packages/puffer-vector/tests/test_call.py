@@ -47,12 +47,6 @@ def test_each_environment_answers_in_order(vecenv):
     assert vecenv.call(lambda env: env.noted, envs=[]) == []
 
 
-def test_under_spawn():
-    options = {"num_envs": 2, "num_workers": 2, "start_method": "spawn"}
-    with puffer.vector.make(CountingEnv, backend="multiprocessing", **options) as vecenv:
-        assert vecenv.call(lambda env: env.num_agents) == [2, 2]
-
-
 def test_a_call_changes_no_step(vecenv):
     def run(calls):
         """Return what each agent saw, step by step, always doing the same."""

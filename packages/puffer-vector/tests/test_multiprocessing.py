@@ -338,3 +338,9 @@ def test_driver_env_lives_in_this_process_and_is_closed_with_the_rest():
     assert vecenv.driver_env.closed == 0
     vecenv.close()
     assert vecenv.driver_env.closed == 1
+
+
+@pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
+def test_calls_under_other_start_methods(start_method):
+    with make(num_envs=2, num_workers=2, start_method=start_method) as vecenv:
+        assert vecenv.call(lambda env, factor: factor * env.num_agents, 3) == [6, 6]
