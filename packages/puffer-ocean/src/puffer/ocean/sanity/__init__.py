@@ -27,6 +27,7 @@ def _load(name: str) -> EnvSpec:
     env_class = getattr(importlib.import_module(module), _CLASSES[name])
     defaults = inspect.signature(env_class).parameters
     settings = importlib.resources.files(module) / f"{folder}.toml"
+    baseline = importlib.resources.files(module) / f"{folder}.safetensors"
     return EnvSpec(
         name=name,
         creator=env_class,
@@ -34,6 +35,7 @@ def _load(name: str) -> EnvSpec:
             Option(key, defaults[key].default, env_class.HELP[key]) for key in env_class.HELP
         ),
         settings=tomllib.loads(settings.read_text("utf-8")),
+        baseline=str(baseline) if baseline.is_file() else None,
         help=(inspect.getdoc(env_class) or "").partition("\n")[0],
     )
 
