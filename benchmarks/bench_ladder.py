@@ -75,8 +75,13 @@ def main() -> None:
     for name, (_, copies) in envs.items():
         middle, low, high = (f(rates[name][1:]) for f in (statistics.median, min, max))
         lines.append(f"| {name} | {copies} | {middle:,.0f} | {low:,.0f} - {high:,.0f} |")
-    about = ", ".join(f"{key} {value}" for key, value in machine().items() if key != "load")
-    text = "\n".join([*lines, "", f"Median of {options.repeats} measurements: {about}."])
+    about = machine()
+    known = ("processor", "cores", "python", "numpy", "puffer-ocean")
+    about_text = ", ".join(f"{key} {about[key]}" for key in known)
+    text = "\n".join(lines) + (
+        f"\n\nMedians of {options.repeats} runs in turns, while {about['load']:.0f} programs"
+        f" shared the cores: {about_text}."
+    )
     print(text)
     if options.write:
         readme = EXAMPLE / "README.md"

@@ -25,7 +25,7 @@ Each command first sets up what it needs in .venv of this clone (a minute or two
   lint                 check style, types, who imports whom, and the size of modules
   build [--check]      build the five wheels into dist/; --check installs each one alone and
                        trains a third party's environment with them
-  bench [NAME] [...]   run benchmarks/bench_NAME.py, or all of them
+  bench [NAME] [...]   run benchmarks/bench_NAME.py (--NAME will do), or all of them
 """
 
 
@@ -75,10 +75,11 @@ def build(words: list[str]) -> int:
 def bench(words: list[str]) -> int:
     """Run the named benchmark with the words that follow its name, or all of them."""
     known = {path.stem.removeprefix("bench_"): path for path in ROOT.glob("benchmarks/bench_*.py")}
-    if words and words[0] not in known:
-        raise UsageError(_unknown("benchmark", words[0], known))
+    name = words[0].removeprefix("--") if words else None
+    if name is not None and name not in known:
+        raise UsageError(_unknown("benchmark", name, known))
     workspace.ensure()
-    names, rest = (words[:1], words[1:]) if words else (sorted(known), [])
+    names, rest = (sorted(known), []) if name is None else ([name], words[1:])
     codes = []
     for name in names:
         print(f"--- {name}", flush=True)

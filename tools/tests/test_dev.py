@@ -96,6 +96,7 @@ def test_a_benchmark_gets_the_words_after_its_name(
     monkeypatch.setattr(commands, "ROOT", tmp_path)
     monkeypatch.setattr(commands, "PYTHON", Path(sys.executable))
     assert commands.main(["bench", "vector", "--a", "--b"]) == 3
+    assert commands.main(["bench", "--vector", "--a"]) == 2
     assert commands.main(["bench"]) == 1
 
 
