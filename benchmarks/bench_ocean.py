@@ -16,11 +16,18 @@ from puffer.ocean.kit.bench import Case, machine, measure
 COPIES = (1, 64, 1024, 4096, 16384)
 
 
+def make_case(name: str, rows: int, threads: int, dtype: str) -> Case:
+    """Return as many simulations as together have `rows` agents, but at least one."""
+    spec = find(name)
+    with spec.creator(num_envs=1) as one:
+        return Case(spec, max(1, rows // one.num_agents), threads, dtype=dtype)
+
+
 def main() -> None:
     """Measure all cases and print a table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--env", nargs="+", default=family.ids, help="names to measure")
-    parser.add_argument("--copies", nargs="+", type=int, default=COPIES, help="simulations")
+    parser.add_argument("--copies", nargs="+", type=int, default=COPIES, help="agents")
     parser.add_argument("--threads", nargs="+", type=int, default=(1,), help="0: what pays")
     parser.add_argument("--actions", default="int64", help="their dtype, as a policy gives them")
     parser.add_argument("--repeats", type=int, default=9, help="measurements per case")
@@ -28,7 +35,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     options = parser.parse_args()
     cases = [
-        Case(find(name), copies, threads, dtype=options.actions)
+        make_case(name, copies, threads, options.actions)
         for name in options.env
         for copies in options.copies
         for threads in options.threads

@@ -244,8 +244,8 @@ def test_new_buffers_may_be_attached(
 
 
 def test_python_signature_and_native_options_agree(env_class: EnvClass) -> None:
-    spec = next(s for s in map(family.load, family.ids) if s.creator is env_class)
-    parameters = inspect.signature(env_class).parameters
+    spec = family.load(f"puffer_{env_class.native_name}")
+    parameters = inspect.signature(spec.creator).parameters
     assert {o.name: o.default for o in spec.options} == {
         name: p.default for name, p in parameters.items() if name not in ("render_mode", "buf")
     }

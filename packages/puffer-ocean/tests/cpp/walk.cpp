@@ -33,10 +33,20 @@ void check_bounds(const Run& run, const std::string& name) {
   }
 }
 
+// The defaults, but for arenas that would be too large and too long-lived under the sanitizers.
+Options options_of(const EnvEntry& entry) {
+  if (entry.name != "snake") return {};
+  return {{"width", std::int64_t{40}},
+          {"height", std::int64_t{30}},
+          {"num_snakes", std::int64_t{8}},
+          {"food", std::int64_t{60}},
+          {"max_steps", std::int64_t{200}}};
+}
+
 void walk(const EnvEntry& entry, const std::string& kernel, std::size_t steps, int threads) {
   const std::string name = entry.name + " (" + kernel + ")";
   const Engine::Settings settings{.num_envs = 37, .num_threads = threads, .kernel = kernel};
-  Run run(entry, {}, settings), twin(entry, {}, settings);
+  Run run(entry, options_of(entry), settings), twin(entry, options_of(entry), settings);
   Rng rng(7, 0, 0);
   run.engine.reset(1);
   twin.engine.reset(2);
@@ -63,7 +73,7 @@ void walk(const EnvEntry& entry, const std::string& kernel, std::size_t steps, i
 void forge(const EnvEntry& entry, int rounds) {
   if (!entry.saves) return;
   const Engine::Settings settings{.num_envs = 2, .kernel = "scalar"};
-  Run run(entry, {}, settings);
+  Run run(entry, options_of(entry), settings);
   Rng rng(11, 0, 0);
   int taken = 0;
   for (int round = 0; round < rounds; ++round) {

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from puffer.ocean.envs.memory import Memory as Memory
     from puffer.ocean.envs.password import Password as Password
     from puffer.ocean.envs.pong import Pong as Pong
+    from puffer.ocean.envs.snake import Snake as Snake
     from puffer.ocean.envs.squared import Squared as Squared
     from puffer.ocean.envs.squared_targets import SquaredTargets as SquaredTargets
     from puffer.ocean.envs.stochastic import Stochastic as Stochastic
@@ -38,6 +39,7 @@ _LAZY = {
     "Performance": "sanity.performance",
     "PerformanceEmpiric": "sanity.performance_empiric",
     "Pong": "envs.pong",
+    "Snake": "envs.snake",
     "Spaces": "sanity.spaces",
     "Squared": "envs.squared",
     "SquaredTargets": "envs.squared_targets",

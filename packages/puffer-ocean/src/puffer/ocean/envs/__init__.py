@@ -14,6 +14,7 @@ family = native.family(
         "puffer_memory": "puffer.ocean.envs.memory:Memory",
         "puffer_password": "puffer.ocean.envs.password:Password",
         "puffer_pong": "puffer.ocean.envs.pong:Pong",
+        "puffer_snake": "puffer.ocean.envs.snake:Snake",
         "puffer_squared": "puffer.ocean.envs.squared:Squared",
         "puffer_squared_targets": "puffer.ocean.envs.squared_targets:SquaredTargets",
         "puffer_stochastic": "puffer.ocean.envs.stochastic:Stochastic",

@@ -224,9 +224,8 @@ struct Connect4 {
   // The opponent's stone: one of its best moves at random.
   void reply(Rng& rng) {
     Board moves = Search::best_moves(agent ^ stones, stones, look_ahead);
-    for (auto skip = rng.below(static_cast<std::uint32_t>(std::popcount(moves))); skip > 0; --skip) {
-      moves &= moves - 1;
-    }
+    const auto choices = static_cast<std::uint32_t>(std::popcount(moves));
+    for (std::uint32_t skip = rng.below(choices); skip > 0; --skip) moves &= moves - 1;
     put(moves & -moves);
   }
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 from puffer.core.buffers import Buffers
 from puffer.ocean.native import OceanEnv
 
@@ -11,6 +14,7 @@ class Pong(OceanEnv):
 
     extension = "puffer.ocean._native"
     native_name = "pong"
+    keys: ClassVar[Mapping[str, Any]] = {"up": 1, "down": 2, "": 0}
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ struct Config {
   int max_steps = 10000;
 };
 
-// Lengths are pixels, speeds pixels per tick; all are whole numbers. x and y are upper left corners.
+// Lengths are pixels, speeds pixels per tick, all whole numbers; x and y are upper left corners.
 inline constexpr int kWidth = 500;
 inline constexpr int kHeight = 640;
 inline constexpr int kBall = 32;  // side of the square that collides

@@ -1,0 +1,3 @@
+#include "snake.hpp"
+#include <puffer/ocean/registry.hpp>
+PUFFER_ENV(snake, snake::Snake)
