@@ -162,7 +162,9 @@ class Fuzzer:
         elif kind == 5:
             option = self.spec.options[int(self.rng.integers(len(self.spec.options)))].name
             value = (
-                self.word() if self.chance(0.7) else self.rng.integers(-2, 9, env.num_simulations)
+                self.word()
+                if self.chance(0.7)
+                else self.rng.integers(-2, 9, int(env.num_simulations))
             )
             self.expect(env.vary, **{option: value})
         elif kind == 6:
