@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import collections
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -47,8 +48,8 @@ def replace_classes(made: list[str]) -> None:
     from puffer.vector.adapters.sb3 import SB3VecEnv
     from puffer.vector.recipe import own_env
 
-    class Dummy(SB3VecEnv):
-        """To be constructed as DummyVecEnv is."""
+    class DummyVecEnv(SB3VecEnv):
+        """Ours, to be constructed as theirs is; tests are told apart by the name."""
 
         def __init__(self, env_fns: list[Any]) -> None:
             made.append("serial")
@@ -62,8 +63,8 @@ def replace_classes(made: list[str]) -> None:
             """The environments themselves, which tests look into."""
             return self.vecenv.call(own_env)
 
-    class Subproc(SB3VecEnv):
-        """To be constructed as SubprocVecEnv is."""
+    class SubprocVecEnv(SB3VecEnv):
+        """Ours, to be constructed as theirs is."""
 
         def __init__(self, env_fns: list[Any], start_method: str | None = None) -> None:
             made.append("multiprocessing")
@@ -78,7 +79,7 @@ def replace_classes(made: list[str]) -> None:
                 )
             )
 
-    ours = {sb3.DummyVecEnv: Dummy, sb3.SubprocVecEnv: Subproc}
+    ours = {sb3.DummyVecEnv: DummyVecEnv, sb3.SubprocVecEnv: SubprocVecEnv}
     for name, module in list(sys.modules.items()):
         if name.startswith("stable_baselines3"):
             for attribute, value in list(vars(module).items()):
@@ -133,7 +134,13 @@ def run(tests: Path, who: str, args: argparse.Namespace) -> dict[str, Result]:
     """Run the tests in a process of their own."""
     out = tests.parent / f"{who}.json"
     command = [sys.executable, __file__, "--who", who, "--tests", tests, "--files", args.files]
-    done = subprocess.run([*command, "--out", out, *args.more], capture_output=True, text=True)
+    # One thread: these networks are small, and the environments need the other cores.
+    done = subprocess.run(
+        [*command, "--out", out, *args.more],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
     print(done.stdout[-3000:], done.stderr[-3000:], file=sys.stderr)
     return dict(json.loads(out.read_text()))
 
@@ -149,23 +156,30 @@ def table(own: dict[str, Result], ours: dict[str, Result]) -> str:
         + ", ".join(f"{n} {outcome}" for outcome, n in sorted(count.items(), reverse=True))
         + f" ({versions}).",
         "",
-        "| test | SB3's classes | `to_sb3` |",
-        "|---|---|---|",
+        "| test | cases | SB3's classes | `to_sb3` |",
+        "|---|---|---|---|",
     ]
+    functions: dict[str, list[str]] = {}
     for name in applies:
-        mine = ours[name]
-        reason = mine["reason"].replace("|", "\\|")[:150]
-        result = mine["outcome"] + (f": {reason}" if mine["outcome"] != "passed" else "")
-        theirs = own.get(name, {"outcome": "not found"})["outcome"]
-        lines.append(f"| `{name.removesuffix('.py')}` | {theirs} | {result} |")
-    rest = sorted({name.partition("[")[0] for name in ours if not ours[name]["made"]})
-    lines += [
-        "",
-        "Without a vector environment of those two classes: "
-        + ", ".join(f"`{name}`" for name in rest)
-        + ".",
-    ]
+        functions.setdefault(name.partition("[")[0], []).append(name)
+    for function, names in functions.items():
+        file, _, short = function.partition(".py::")
+        mine = summary([ours[name] for name in names])
+        theirs = summary([own.get(name, {"outcome": "not run", "reason": ""}) for name in names])
+        lines.append(f"| `{file}`: `{short}` | {len(names)} | {theirs} | {mine} |")
+    rest = collections.Counter(name.partition(".py")[0] for name in ours if not ours[name]["made"])
+    others = ", ".join(f"{n} of `{file}`" for file, n in rest.items())
+    lines += ["", f"The others make none, or were skipped: {others}."]
     return "\n".join(lines) + "\n"
+
+
+def summary(results: list[Result]) -> str:
+    """Return the outcome of a test's cases, with the reason of those that did not pass."""
+    wrong = [result for result in results if result["outcome"] != "passed"]
+    if not wrong:
+        return "passed"
+    reason = wrong[0]["reason"].replace("|", "\\|")[:150]
+    return f"{len(wrong)} {wrong[0]['outcome']}: {reason}"
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -95,7 +96,7 @@ class GymnasiumVecEnv(gymnasium.vector.VectorEnv[Any, Any, np.ndarray]):
             self._needs_check = False
         if self.copy:
             observations = observations.copy()
-        return self._shown.observe(observations), self._step_infos(infos)
+        return self._shown.observe(observations), self._gather(*split_infos(infos))
 
     def step(self, actions: Any) -> Step:
         """Return `(observations, rewards, terminations, truncations, infos)` after one step.
@@ -117,34 +118,28 @@ class GymnasiumVecEnv(gymnasium.vector.VectorEnv[Any, Any, np.ndarray]):
         if self._same_step and np.count_nonzero(ended):
             infos = self._end_infos(np.flatnonzero(ended), own_infos)
         elif own_infos:
-            infos = self._step_infos(own_infos)
+            infos = self._gather(*split_infos(own_infos))
         return self._shown.observe(observations), rewards, terminals, truncations, infos
 
     def _end_infos(self, ended: np.ndarray, own_infos: Infos) -> Info:
         """Return Gymnasium's dict of arrays, with masks, for the rows that `ended` and others."""
-        is_of_end = np.isin([info.get("agent_id", -1) for info in own_infos], ended)
-        ends, _ = split_infos([i for i, end in zip(own_infos, is_of_end, strict=True) if end])
+        rows = ended.tolist()
+        by_row, reports = split_infos(own_infos)
+        ends = {row: by_row.pop(row) for row in rows if row in by_row}
         infos: Info = {}
         present = np.zeros(self.num_envs, np.bool_)
         present[ended] = True
         final = self._shown.final_observations(ended)
         if final is not None:
-            infos["final_obs"] = np.full(self.num_envs, None, object)
-            for row, observation in zip(ended.tolist(), final, strict=True):
-                infos["final_obs"][row] = observation
-            infos["_final_obs"] = present
-        own: Info = {}
-        for row, info in ends.items():
-            own = self._add_info(own, info, row)
-        infos["final_info"], infos["_final_info"] = own, present.copy()
-        others = [i for i, end in zip(own_infos, is_of_end, strict=True) if not end]
-        return {**infos, **self._step_infos(others)}
+            last = np.full(self.num_envs, None, object)
+            for row, observation in zip(rows, final, strict=True):
+                last[row] = observation
+            infos["final_obs"], infos["_final_obs"] = last, present
+        infos["final_info"], infos["_final_info"] = self._gather(ends), present.copy()
+        return {**infos, **self._gather(by_row, reports)} if by_row or reports else infos
 
-    def _step_infos(self, own_infos: Infos) -> Info:
-        """Return the dict of arrays for infos that are not of the end of an episode."""
-        if not own_infos:
-            return {}
-        by_row, reports = split_infos(own_infos)
+    def _gather(self, by_row: dict[int, Info], reports: Sequence[Info] = ()) -> Info:
+        """Return the infos of rows, and of no row, as Gymnasium's dict of arrays with masks."""
         if reports:
             by_row[0] = {**by_row.get(0, {}), "report": mean_infos(reports)}
         infos: Info = {}
