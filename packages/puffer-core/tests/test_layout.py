@@ -360,6 +360,30 @@ def test_wrong_keys_are_named(deep: Layout) -> None:
         deep.row_maker()(3)
 
 
+@pytest.mark.parametrize(
+    ("space", "sample", "sentence"),
+    [
+        (spaces.Tuple((spaces.Discrete(2),)), (1, 1), "wrong number of members"),
+        (spaces.Dict({"a": spaces.Box(0, 1, (40_000,))}), {}, "wrong number of members"),
+        (spaces.OneOf((spaces.Discrete(2),)), (-1, 0), "a negative index"),
+        (spaces.Sequence(spaces.Discrete(2)), (1, 1, 1), "too many items"),
+        (
+            spaces.Graph(spaces.Discrete(2), None),
+            GraphInstance(np.zeros(1, np.int64), np.zeros(1), np.zeros((1, 2), np.int64)),
+            "edges in a graph without an edge space",
+        ),
+    ],
+)
+def test_the_fast_path_stops_before_it_writes(space: Any, sample: Any, sentence: str) -> None:
+    layout = Layout.of(space, max_length=2)
+    row = np.full_like(layout.new_row(), 7)
+    layout._explain = lambda sample: None  # type: ignore[method-assign] - names the leaf
+    with pytest.raises(ValueError, match=sentence):
+        layout.bind(row)(sample)
+    if layout.dtype.itemsize < 100:  # a large struct clears what lies between its fields
+        assert (row == 7).all()
+
+
 def test_an_error_that_is_not_the_samples_comes_through(deep: Layout) -> None:
     class Broken(dict[str, Any]):
         def __len__(self) -> int:
