@@ -68,19 +68,33 @@ def test_joint_spaces_hold_stacked_samples() -> None:
         spaces.joint_space(spaces.Dict({}), 2)
 
 
+def _write_by_writer(actions: Any, out: np.ndarray, space: Any, **options: Any) -> None:
+    spaces.action_writer(out, space, **options)(actions)
+
+
+@pytest.fixture(params=[spaces.write_actions, _write_by_writer])
+def write(request: pytest.FixtureRequest) -> Any:
+    """Both ways to write actions, which must agree."""
+    return request.param
+
+
 @pytest.mark.parametrize("dtype", [np.int8, np.int64, np.uint8, np.int32])
-def test_any_integer_dtype_is_an_action(dtype: Any) -> None:
+def test_any_integer_dtype_is_an_action(write: Any, dtype: Any) -> None:
     out = np.zeros(3, np.int32)
-    spaces.write_actions(np.array([0, 1, 2], dtype), out, spaces.Discrete(3))
+    write(np.array([0, 1, 2], dtype), out, spaces.Discrete(3))
     assert out.tolist() == [0, 1, 2]
+    many = np.arange(100, dtype=dtype)
+    out = np.zeros(100, np.int32)
+    write(many[::-1], out, spaces.Discrete(100))
+    assert (out == many[::-1]).all()
 
 
-def test_a_box_action_is_cast_and_written() -> None:
+def test_a_box_action_is_cast_and_written(write: Any) -> None:
     out = np.zeros((1, 2), np.float32)
-    spaces.write_actions([[0.5, -1.0]], out, BOX)
+    write([[0.5, -1.0]], out, BOX)
     assert out.tolist() == [[0.5, -1.0]]
     flags = np.zeros((1, 2), np.bool_)
-    spaces.write_actions([[True, False]], flags, spaces.Box(0, 1, (2,), np.bool_))
+    write([[True, False]], flags, spaces.Box(0, 1, (2,), np.bool_))
     assert flags.tolist() == [[True, False]]
 
 
@@ -93,26 +107,39 @@ def test_a_box_action_is_cast_and_written() -> None:
         ([-1, 0], spaces.Discrete(3), "action -1 of agent 0 is outside .*: expected 0 to 2"),
     ],
 )
-def test_wrong_actions_change_nothing(actions: Any, space: Any, sentence: str) -> None:
+def test_wrong_actions_change_nothing(
+    write: Any, actions: Any, space: Any, sentence: str
+) -> None:
     out = np.full(2, 7, np.int32)
     with pytest.raises(ActionError, match=sentence):
-        spaces.write_actions(actions, out, space)
+        write(actions, out, space)
     assert out.tolist() == [7, 7]
 
 
-def test_wrong_components_are_named() -> None:
+@pytest.mark.parametrize("dtype", [">i8", np.int8, np.int64])
+def test_one_wrong_action_among_many_is_found(write: Any, dtype: Any) -> None:
+    for wrong in (-1, 5):
+        actions = np.zeros(100, dtype)
+        actions[70] = wrong
+        out = np.full(100, 7, np.int32)
+        with pytest.raises(ActionError, match=f"action {wrong} of agent 70 of env 35"):
+            write(actions, out, spaces.Discrete(5), agents_per_env=2)
+        assert (out == 7).all()
+
+
+def test_wrong_components_are_named(write: Any) -> None:
     out = np.zeros((2, 2), np.int32)
     space = spaces.MultiDiscrete([2, 3])
     with pytest.raises(
         ActionError, match=r"action 3 of agent 1 of env 1 .* nvec-1 of \[2 3\], component \[1\]"
     ):
-        spaces.write_actions([[0, 0], [0, 3]], out, space, agents_per_env=1)
+        write([[0, 0], [0, 3]], out, space, agents_per_env=1)
     floats = np.zeros((1, 2), np.float32)
     for wrong in (2.0, np.nan, np.inf):
         with pytest.raises(
             ActionError,
             match=r"of agent 0 is outside .* expected the Box's bounds, component \[1\]",
         ):
-            spaces.write_actions([[0.0, wrong]], floats, BOX)
+            write([[0.0, wrong]], floats, BOX)
     with pytest.raises(ActionError, match="actions have dtype <U1, expected float32"):
-        spaces.write_actions([["a", "b"]], floats, BOX)
+        write([["a", "b"]], floats, BOX)

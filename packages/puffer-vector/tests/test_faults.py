@@ -432,7 +432,7 @@ def test_environments_may_have_processes_if_workers_are_no_daemons():
 def test_a_vector_cannot_be_pickled_and_lives_on():
     with make([None, None]) as vecenv:
         vecenv.reset(seed=0)
-        with pytest.raises(TypeError):
+        with pytest.raises(UsageError, match="cannot be pickled or copied"):
             pickle.dumps(vecenv)
         gc.collect()
         vecenv.step([0, 0])

@@ -27,6 +27,7 @@ from puffer.core.spaces import (
 
 Values = list[Any]  # one Python number per column of a flat action
 _MAX_CATEGORIES = 2**31 - 1  # action buffers are int32
+_PREPARED = 1024  # actions of a lone Discrete that are made once
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -175,16 +176,19 @@ class ActionLayout:
                 )
 
 
-def _discrete_reader(space: Discrete, column: Column) -> Callable[[Any], int]:
+def _discrete_reader(space: Discrete, column: Column) -> Callable[[Any], np.integer[Any]]:
     n, start, index = int(space.n), int(space.start), operator.index
+    # What the space itself samples: its `contains`, which many environments ask, is slow on ints.
+    sampled = space.dtype.type
+    prepared = [sampled(start + value) for value in range(min(n, _PREPARED))]
 
-    def read(action: Any) -> int:
+    def read(action: Any) -> np.integer[Any]:
         try:
             value = index(action)
         except TypeError as error:
             raise ActionError(f"{column.name}: expected an integer, got {action!r}") from error
         if 0 <= value < n:
-            return value + start
+            return prepared[value] if value < _PREPARED else sampled(start + value)
         raise ActionError(f"{column.name}: expected 0 to {n - 1}, got {value}")
 
     return read

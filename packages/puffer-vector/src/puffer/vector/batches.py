@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from puffer.core import Buffers
 from puffer.core.buffers import Fields
+from puffer.core.spaces import FlatActionSpace, action_writer
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -18,6 +21,7 @@ class Served:
     groups: tuple[int, ...]
     buffers: Buffers
     agent_ids: np.ndarray
+    write_actions: Callable[[npt.ArrayLike], None]  # into these rows; see action_writer
 
 
 class Batches(abc.ABC):
@@ -38,17 +42,25 @@ class Views(Batches):
         buffers: the shared rows.
         num_groups: whose rows they are.
         groups_per_batch: divides `num_groups`.
+        action_space: of one row.
     """
 
-    def __init__(self, buffers: Buffers, num_groups: int, groups_per_batch: int) -> None:
+    def __init__(
+        self,
+        buffers: Buffers,
+        num_groups: int,
+        groups_per_batch: int,
+        action_space: FlatActionSpace,
+    ) -> None:
         agent_ids = np.arange(len(buffers.rewards))
         rows = len(agent_ids) * groups_per_batch // num_groups
         self._size = groups_per_batch
         self._blocks = [
             Served(
                 tuple(range(i * groups_per_batch, (i + 1) * groups_per_batch)),
-                buffers.rows(i * rows, (i + 1) * rows),
+                block := buffers.rows(i * rows, (i + 1) * rows),
                 agent_ids[i * rows : (i + 1) * rows],
+                action_writer(block.actions, action_space),
             )
             for i in range(num_groups // groups_per_batch)
         ]
@@ -65,9 +77,16 @@ class Gathered(Batches):
         buffers: the shared rows.
         num_groups: whose rows they are.
         groups_per_batch: how many form a batch.
+        action_space: of one row.
     """
 
-    def __init__(self, buffers: Buffers, num_groups: int, groups_per_batch: int) -> None:
+    def __init__(
+        self,
+        buffers: Buffers,
+        num_groups: int,
+        groups_per_batch: int,
+        action_space: FlatActionSpace,
+    ) -> None:
         def by_group(array: np.ndarray, groups: int) -> np.ndarray:
             return array.reshape(groups, -1, *array.shape[1:])
 
@@ -76,6 +95,7 @@ class Gathered(Batches):
         rows = num_agents * groups_per_batch // num_groups
         fields: Fields = {name: ((rows, *a.shape[1:]), a.dtype) for name, a in arrays.items()}
         self._copy = Buffers.allocate(fields)
+        self._write_actions = action_writer(self._copy.actions, action_space)
         self._agents = by_group(np.arange(num_agents), num_groups)
         self._shared_actions = by_group(buffers.actions, num_groups)
         self._given_actions = by_group(self._copy.actions, groups_per_batch)
@@ -93,7 +113,8 @@ class Gathered(Batches):
         chosen = np.array(groups)
         for take, copy in self._gather:
             take(chosen, 0, copy, "clip")  # "raise" would make a copy of the copy
-        return Served(groups, self._copy, self._agents.take(chosen, 0).ravel())
+        agent_ids = self._agents.take(chosen, 0).ravel()
+        return Served(groups, self._copy, agent_ids, self._write_actions)
 
     def scatter(self, served: Served) -> None:
         """Copy the actions to the rows of the groups."""

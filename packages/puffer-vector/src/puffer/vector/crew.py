@@ -7,7 +7,7 @@ import os
 import pickle
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -83,10 +83,10 @@ class Crew:
         self._closing = arrays["closing"].data
         self._commands = arrays["commands"].data
         self._begun = arrays["begun"]
-        self._queues = arrays["queues"].data
         self._statuses = arrays["statuses"].data
         self._seeds = arrays["seeds"].data
         self._staff = Staff()
+        self._places: list[tuple[int, int, memoryview, Callable[[], None]]] = []
         self._done = context.Semaphore(0)
         self._waiter = Waiter(may_poll)
         # Groups that were given a command and not yet returned by `finished` -> when; in the order
@@ -111,6 +111,14 @@ class Crew:
                 may_poll=may_poll,
                 daemon=daemon,
             )
+            # Of each group: its worker, its number there, that worker's queue and its semaphore.
+            size, queues = self._groups_per_worker, arrays["queues"].reshape(num_workers, -1)
+            self._places = [
+                (group // size, group % size, queues[group // size].data, wake.release)
+                for group, wake in enumerate(
+                    wake for wake in self._staff.wakes for _ in range(size)
+                )
+            ]
             ready = self._finish_all()[:: self._groups_per_worker]
         except BaseException:
             self.stop(FAIL_SECONDS)
@@ -131,8 +139,9 @@ class Crew:
         now = time.monotonic()
         if now > self._next_check:
             self.check()
+        order = self._order
         for group in groups:
-            self._order(group, STEP, now)
+            order(group, STEP, now)
 
     def order_reset(self, seeds: Iterable[int | None]) -> None:
         """Make each group reset with its seed; what they did before must have been taken."""
@@ -142,38 +151,44 @@ class Crew:
             self._order(group, RESET, now)
 
     def _order(self, group: int, command: int, now: float) -> None:
-        size = self._groups_per_worker
-        worker, within = divmod(group, size)
+        worker, within, queue, wake = self._places[group]
         self._statuses[group] = RUNNING
         self._commands[group] = command
-        self._queues[worker * size + self._ordered[worker] % size] = within
-        self._ordered[worker] += 1
+        ordered = self._ordered[worker]
+        self._ordered[worker] = ordered + 1
+        queue[ordered % len(queue)] = within
         self._busy[group] = now
-        self._staff.wakes[worker].release()
+        wake()
 
-    def finished(self, at_least: int) -> list[tuple[int, Any]]:
-        """Wait until `at_least` busy groups are done; return them with their messages, or None.
+    def finished(self, at_least: int) -> tuple[list[int], dict[int, Any]]:
+        """Wait until `at_least` busy groups are done; return them, and the messages of some.
 
         Raises:
             WorkerError: a worker raised, died or hangs.
         """
-        statuses = self._statuses
+        busy = self._busy
         while True:
             while self._taken < at_least:
                 self._waiter.wait(self._done, self.check, CHECK_SECONDS)
                 self._taken += 1
-            done = [group for group in self._busy if statuses[group]]
+            statuses = bytes(self._statuses)
+            done = [group for group in busy if statuses[group]]
             if len(done) == self._taken:
                 break
             # A status may be seen before its post: what it stands for is not ours to read yet.
             at_least = len(done)
-        if any(statuses[group] == ERROR for group in done):
-            raise self._failure(self._find_raised())
-        answers = [(g, self._read(g) if statuses[g] == MESSAGE else None) for g in done]
-        for group in done:
-            del self._busy[group]
+        messages: dict[int, Any] = {}
+        if max(statuses) > DONE:  # seldom
+            if any(statuses[group] == ERROR for group in done):
+                raise self._failure(self._find_raised())
+            messages = {g: self._read(g) for g in done if statuses[g] == MESSAGE}
+        if len(done) == len(busy):
+            busy.clear()
+        else:
+            for group in done:
+                del busy[group]
         self._taken = 0
-        return answers
+        return done, messages
 
     @property
     def num_busy(self) -> int:
@@ -193,7 +208,7 @@ class Crew:
         """Wait until nobody is busy, and return what each group had to say."""
         answers: list[Any] = [None] * len(self._statuses)
         while self._busy:
-            for group, answer in self.finished(len(self._busy)):
+            for group, answer in self.finished(len(self._busy))[1].items():
                 answers[group] = answer
         return answers
 
@@ -339,6 +354,7 @@ class Crew:
         for worker in range(len(staff.processes)):
             self._closing[worker] = 1
             staff.wakes[worker].release()
+        self._places = []  # which hold semaphores
         staff.end(seconds)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from puffer.core.env import Infos
+from puffer.core.spaces import action_writer
 from puffer.vector import state as packed
 from puffer.vector.calls import choose_envs
 from puffer.vector.group import EnvGroup
@@ -36,6 +37,11 @@ class InProcess(VectorEnv):
         self._unable_to_save = self._group.unable_to_save
         self.final_observations = self._buffers.final_observations
         self.action_masks = self._buffers.action_masks
+        self._write_actions = action_writer(
+            self._buffers.actions,
+            self.single_action_space,
+            agents_per_env=self.num_agents // self.total_envs,
+        )
         self._agent_ids = np.arange(self.num_agents)
         self._infos: Infos = []
         self._held = False

@@ -9,6 +9,7 @@ import os
 import pickle
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -16,9 +17,8 @@ import numpy.typing as npt
 
 from puffer.core import Buffers
 from puffer.core.buffers import Fields
-from puffer.core.env import Infos
+from puffer.core.env import Infos, StepResult
 from puffer.core.errors import UsageError, WorkerError
-from puffer.core.spaces import write_actions
 from puffer.vector import state as packed
 from puffer.vector.batches import Batches, Gathered, Views
 from puffer.vector.calls import choose_envs, pack_call
@@ -34,6 +34,19 @@ from puffer.vector.worker import control_fields
 
 CLOSE_SECONDS = 0.7  # how long `close` lets workers finish their step and close their environments
 
+_all: weakref.WeakSet[Multiprocessing] = weakref.WeakSet()
+
+
+def _lock_in_fork() -> None:
+    """Leave a fork no vector environment that it could enter: the workers are not its own."""
+    for vecenv in _all:
+        vecenv._lock = threading.Lock()
+        vecenv._lock.acquire()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_lock_in_fork)
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -45,12 +58,12 @@ def _alone(
 
     @functools.wraps(method)
     def guarded(self: Multiprocessing, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        if os.getpid() != self._pid:
-            raise UsageError(
-                f"this vector environment belongs to process {self._pid}, not to its fork "
-                f"{os.getpid()}: make one in each process"
-            )
-        if not self._lock.acquire(blocking=False):
+        if not self._lock.acquire(False):
+            if os.getpid() != self._pid:
+                raise UsageError(
+                    f"this vector environment belongs to process {self._pid}, not to its fork "
+                    f"{os.getpid()}: make one in each process"
+                )
             raise UsageError(
                 f"{method.__name__}() while another thread is in a call of this vector "
                 "environment: use it from one thread, or under a lock"
@@ -148,8 +161,9 @@ class Multiprocessing(VectorEnv):
             self._describe(driver, split.num_envs, split.batch_size)
             self.fixed_batches = zero_copy or split.batch_size == split.num_envs
             shape = EnvShape.of(driver)
-            self._block, self._batches = _share(
-                context, shape.fields(split.num_envs, **optional), split, zero_copy=zero_copy
+            self._block, buffers = _share(context, shape.fields(split.num_envs, **optional), split)
+            self._batches: Batches = (Views if zero_copy else Gathered)(
+                buffers, split.num_groups, split.groups_per_batch, self.single_action_space
             )
             self._crew = Crew(
                 context,
@@ -173,6 +187,7 @@ class Multiprocessing(VectorEnv):
         )
         self._pid = os.getpid()
         self._lock = threading.Lock()
+        _all.add(self)
         self._aligned = zero_copy
         self._groups_per_batch = split.groups_per_batch
         self._arrivals = [AT_WORK] * split.num_groups
@@ -208,13 +223,7 @@ class Multiprocessing(VectorEnv):
     @_alone
     def send(self, actions: npt.ArrayLike) -> None:
         """Give `actions` to the environments of the last batch; `recv` gives the next one."""
-        if self._phase != "send":
-            self._refuse("send")
-        served = self._served
-        write_actions(actions, served.buffers.actions, self.single_action_space)
-        self._batches.scatter(served)
-        self._crew.order_step(served.groups)
-        self._phase = "recv"
+        self._send(actions)
 
     @_alone
     def recv(self) -> Batch:
@@ -223,8 +232,42 @@ class Multiprocessing(VectorEnv):
         Raises:
             WorkerError: a worker raised, died or hangs.
         """
+        return self._recv()
+
+    @_alone
+    def step(self, actions: npt.ArrayLike) -> StepResult:
+        """Give `actions` to the environments of the last batch and return the next one."""
+        self._send(actions)
+        return self._recv()[:5]
+
+    def _send(self, actions: npt.ArrayLike) -> None:
+        if self._phase != "send":
+            self._refuse("send")
+        served = self._served
+        served.write_actions(actions)
+        self._batches.scatter(served)
+        self._crew.order_step(served.groups)
+        self._phase = "recv"
+
+    def _recv(self) -> Batch:
         if self._phase != "recv":
             self._refuse("recv")
+        groups, infos = self._await_all() or self._await_some()
+        self._served = served = self._batches.serve(groups)
+        self._phase = "send"
+        return self._deliver(served.buffers, infos, served.agent_ids)
+
+    def _await_all(self) -> tuple[tuple[int, ...], Infos] | None:
+        """Return all groups with their infos, if they form one batch and are all at work."""
+        total = len(self._arrivals)
+        if self._groups_per_batch != total or self._crew.num_busy != total:
+            return None
+        done, messages = self._crew.finished(total)
+        infos = [info for group in sorted(messages) for info in messages[group]]
+        return tuple(done), infos
+
+    def _await_some(self) -> tuple[tuple[int, ...], Infos]:
+        """Return the groups that form the next batch, once they are ready, with their infos."""
         groups = self._await_batch()
         infos: Infos = []
         for group in groups:
@@ -233,12 +276,9 @@ class Multiprocessing(VectorEnv):
                 infos += self._infos.pop(group, [])
         if self._turn is not None:
             self._turn = self._next_turn(groups)
-        self._served = served = self._batches.serve(groups)
-        self._phase = "send"
-        return self._deliver(served.buffers, infos, served.agent_ids)
+        return groups, infos
 
     def _await_batch(self) -> tuple[int, ...]:
-        """Return the groups that form the next batch, once they are ready."""
         needed, arrivals = self._groups_per_batch, self._arrivals
         while True:
             ready = len(arrivals) - arrivals.count(AT_WORK) - arrivals.count(HELD)
@@ -258,10 +298,10 @@ class Multiprocessing(VectorEnv):
     def _take_finished(self, at_least: int) -> None:
         """Wait until so many busy groups have finished, and note that they are ready."""
         self._ticks += 1
-        for group, infos in self._crew.finished(at_least):
+        done, infos = self._crew.finished(at_least)
+        for group in done:
             self._arrivals[group] = self._ticks
-            if infos:
-                self._infos[group] = infos
+        self._infos.update(infos)
 
     def _next_turn(self, served: tuple[int, ...]) -> int:
         """Return the group after the last one that was `served`, in the order of turns."""
@@ -342,10 +382,8 @@ def _find_context(context: Any, start_method: str | None) -> Any:
     return multiprocessing.get_context(choose_start_method(context.get_start_method()))
 
 
-def _share(
-    context: Any, fields: Fields, split: Split, *, zero_copy: bool
-) -> tuple[SharedBlock, Batches]:
-    """Allocate the shared memory, and what serves batches from it."""
+def _share(context: Any, fields: Fields, split: Split) -> tuple[SharedBlock, Buffers]:
+    """Allocate the shared memory; return it, and the rows in it."""
     control = control_fields(split.num_workers, split.num_groups)
     block = SharedBlock.allocate(context, {**fields, **control})
     arrays = block.arrays()
@@ -353,8 +391,7 @@ def _share(
     for ones in (buffers.masks, buffers.action_masks):
         if ones is not None:
             ones.fill(True)
-    batches = Views if zero_copy else Gathered
-    return block, batches(buffers, split.num_groups, split.groups_per_batch)
+    return block, buffers
 
 
 def _end_forgotten(crew: Crew) -> None:

@@ -8,7 +8,6 @@ import numpy.typing as npt
 
 from puffer.core.env import StepResult
 from puffer.core.errors import UsageError
-from puffer.core.spaces import write_actions
 from puffer.vector.inprocess import InProcess
 from puffer.vector.recipe import Recipe
 
@@ -49,7 +48,7 @@ class Native(InProcess):
         self._step = env.step if env.validates_actions else self._checked_step
 
     def _checked_step(self, actions: npt.ArrayLike) -> StepResult:
-        write_actions(actions, self._buffers.actions, self.single_action_space)
+        self._write_actions(actions)
         return self._envs[0].step(self._buffers.actions)
 
     def step(self, actions: npt.ArrayLike) -> StepResult:

@@ -250,6 +250,11 @@ class VectorEnv(abc.ABC):
         flags = b.terminals, b.truncations
         return b.observations, b.rewards, *flags, infos, agent_ids, b.masks
 
+    def __reduce__(self) -> NoReturn:
+        raise UsageError(
+            "a vector environment cannot be pickled or copied: make one in each process"
+        )
+
     def __enter__(self) -> Self:
         return self
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy.typing as npt
 
-from puffer.core.spaces import write_actions
 from puffer.vector.inprocess import InProcess
 
 
@@ -27,12 +26,7 @@ class Serial(InProcess):
         """Step every environment; `recv` gives what came of it."""
         if self._phase != "send":
             self._refuse("send")
-        write_actions(
-            actions,
-            self._buffers.actions,
-            self.single_action_space,
-            agents_per_env=self.num_agents // self.total_envs,
-        )
+        self._write_actions(actions)
         self._phase = "reset"  # stays so if an environment raises
         self._infos = self._group.step()
         self._phase = "recv"
