@@ -271,7 +271,7 @@ def native_case(name: str) -> Entries:
     env = getattr(__import__("puffer.ocean", fromlist=[name]), name)
 
     def make(backend: str, envs: int, threads: int = 1, **options: Any) -> Entry:
-        kwargs = {"num_envs": 4096 // envs, "num_threads": threads, "report_interval": 0}
+        kwargs = {"num_envs": 4096 // envs, "num_threads": threads}
         return ours(env, backend, envs, env_kwargs=kwargs, **options)
 
     return {

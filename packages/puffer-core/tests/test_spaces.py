@@ -107,9 +107,7 @@ def test_a_box_action_is_cast_and_written(write: Any) -> None:
         ([-1, 0], spaces.Discrete(3), "action -1 of agent 0 is outside .*: expected 0 to 2"),
     ],
 )
-def test_wrong_actions_change_nothing(
-    write: Any, actions: Any, space: Any, sentence: str
-) -> None:
+def test_wrong_actions_change_nothing(write: Any, actions: Any, space: Any, sentence: str) -> None:
     out = np.full(2, 7, np.int32)
     with pytest.raises(ActionError, match=sentence):
         write(actions, out, space)

@@ -146,10 +146,18 @@ class ArrayField(Field):
         return self.convert(sample)
 
     def bind(self, view: np.ndarray) -> Writer:
-        memory, target = self.memory, view.reshape(self.shape)
+        convert, target, dtype, shape = (
+            self.convert,
+            view.reshape(self.shape),
+            self.dtype,
+            self.shape,
+        )
 
         def write(sample: Any) -> None:
-            target[...] = memory(sample)
+            if type(sample) is ndarray and sample.dtype is dtype and sample.shape == shape:
+                target[...] = sample
+            else:
+                target[...] = convert(sample)
 
         return write
 

@@ -92,14 +92,14 @@ class GymnasiumAutoreset(_Autoreset):
         self._reset_env(seed)
         return self.observations, []
 
-    def step(self, actions: npt.ArrayLike) -> StepResult:
+    def step(self, actions: Any) -> StepResult:
         """Act; if that ends the episode, begin the next one at once."""
         if self._waits:
             self._waits = False
             self.env.reset()
             self.masks[0] = False
             return self.observations, self.rewards, self.terminals, self.truncations, []
-        _, reward, terminal, truncation, info = self.env.step(np.asarray(actions)[0])
+        _, reward, terminal, truncation, info = self.env.step(actions[0])
         self._return += float(reward)
         self._length += 1
         infos: Infos = []
