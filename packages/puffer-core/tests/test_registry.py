@@ -33,6 +33,11 @@ MAZE = EnvFamily(("maze/small", "maze/large"), make_spec, aliases={"small": "maz
 Install = Callable[..., None]
 
 
+def forget() -> None:
+    registry._entry_points.cache_clear()
+    registry._load.cache_clear()
+
+
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Make entry points look as given, name=what it loads."""
@@ -40,10 +45,10 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     def install(**families: Any) -> None:
         entries = [Entry(name, f"puffer_{name}:family", f) for name, f in families.items()]
         monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: entries)
-        registry._load.cache_clear()
+        forget()
 
     yield install
-    registry._load.cache_clear()
+    forget()
 
 
 def test_ids_are_listed_and_found_by_id_and_alias(install: Install) -> None:
@@ -72,6 +77,21 @@ def test_an_unknown_name_is_answered_with_near_ones(install: Install) -> None:
         ("puffer_squared", "ocean"),
         ("CartPole-v1", "classic-control"),
         ("classic-control/CartPole-v1", "classic-control"),
+        ("toy-text/Taxi-v4", "toy-text"),
+        ("LunarLander-v3", "box2d"),
+        ("mujoco/Ant-v5", "mujoco"),
+        ("breakout", "atari"),
+        ("ALE/Pong-v5", "atari"),
+        ("minigrid", "minigrid"),
+        ("BabyAI-GoToObj-v0", "minigrid"),
+        ("pistonball_v6", "butterfly"),
+        ("bigfish", "procgen"),
+        ("nle", "nethack"),
+        ("MiniHack-River-v0", "minihack"),
+        ("crafter", "crafter"),
+        ("nmmo", "nmmo"),
+        ("battle_v4", "magent"),
+        ("pokemon_red", "pokemon-red"),
     ],
 )
 def test_a_missing_package_is_answered_with_the_extra(
@@ -90,6 +110,23 @@ def test_a_misspelt_name_of_an_installed_family_is_unknown_not_missing(install: 
     install(ocean=EnvFamily(("puffer_squared",), make_spec))
     with pytest.raises(UnknownEnvError, match="did you mean puffer_squared"):
         registry.find("puffer_sqared")
+    install(atari=EnvFamily(("atari/breakout",), make_spec))
+    for name in ("atari/breakot", "ALE/Breakot-v5"):
+        with pytest.raises(UnknownEnvError, match=r"(did you mean|there is) atari/breakout"):
+            registry.find(name)
+
+
+def test_a_name_that_only_begins_like_a_known_one_is_unknown(install: Install) -> None:
+    install()
+    for name in ("pongo", "Antarctica-v0", "crafters"):
+        with pytest.raises(UnknownEnvError):
+            registry.find(name)
+
+
+def test_a_family_that_does_not_load_is_not_called_missing(install: Install) -> None:
+    install(atari=RuntimeError("half installed"))
+    with pytest.raises(UnknownEnvError, match=r"unknown environment 'breakout'.*half installed"):
+        registry.find("breakout")
 
 
 def test_a_broken_entry_point_leaves_the_others_working(install: Install) -> None:

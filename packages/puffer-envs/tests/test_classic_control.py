@@ -14,7 +14,7 @@ from puffer.core import Buffers, registry
 from puffer.core.errors import MissingPackageError, UnknownEnvError, UsageError
 from puffer.envs import classic_control
 
-NAMES = tuple(classic_control.HELP)
+NAMES = tuple(name for name in classic_control.HELP if name != classic_control.STATELESS)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -72,7 +72,25 @@ def test_max_episode_steps_truncates() -> None:
 
 def test_its_default_limit_is_gymnasiums() -> None:
     limits = {name: registry.find(name).options[0].default for name in NAMES}
-    assert limits == {"CartPole-v1": 500, "Acrobot-v1": 500, "Pendulum-v1": 200}
+    assert limits == {
+        "CartPole-v1": 500,
+        "Acrobot-v1": 500,
+        "Pendulum-v1": 200,
+        "MountainCar-v0": 200,
+        "MountainCarContinuous-v0": 999,
+    }
+
+
+def test_without_velocities_it_is_the_same_cartpole() -> None:
+    whole = classic_control.make("CartPole-v1")
+    hidden = classic_control.make("StatelessCartPole-v1")
+    assert hidden.single_observation_space.shape == (2,)
+    np.testing.assert_array_equal(hidden.reset(seed=3)[0], whole.reset(seed=3)[0][[0, 2]])
+    for action in (0, 1, 1, 0):
+        observation, *outcome, _ = hidden.step(action)
+        expected, *same, _ = whole.step(action)
+        np.testing.assert_array_equal(observation, expected[[0, 2]])
+        assert outcome == same
 
 
 def test_a_creator_can_be_sent_to_another_process() -> None:
@@ -93,7 +111,10 @@ def test_it_draws() -> None:
 def test_an_unknown_name_lists_the_nearest() -> None:
     with pytest.raises(UnknownEnvError) as caught:
         classic_control.env_creator("CartPole-v2")
-    assert str(caught.value) == "unknown environment 'CartPole-v2': did you mean CartPole-v1?"
+    assert (
+        str(caught.value)
+        == "unknown environment 'CartPole-v2': did you mean CartPole-v1 or StatelessCartPole-v1?"
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LISTED = 24  # names that a sentence can hold
+
 
 class PufferError(Exception):
     """The root of all deliberate errors."""
@@ -47,9 +49,10 @@ class WorkerError(PufferError, RuntimeError):
 
 
 def near(name: str, known: Iterable[str], *, limit: int = 3) -> str:
-    """Return "did you mean a or b?" with the names of `known` nearest to `name`, or all of them."""
+    """Return "did you mean a or b?" with the names of `known` nearest to `name`, or the first."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=limit, cutoff=0.6)
     if close:
         return f"did you mean {' or '.join(close)}?"
-    return f"there is {', '.join(names)}" if names else "there is none"
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"there is {', '.join(names[:_LISTED])}{more}" if names else "there is none"

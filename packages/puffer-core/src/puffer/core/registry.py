@@ -11,6 +11,7 @@ where `puffer_maze.family` is an `EnvFamily`. From then on `puffer-train --env N
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import functools
 import importlib.metadata
 from collections.abc import Callable, Mapping
@@ -20,14 +21,39 @@ from puffer.core.errors import MissingPackageError, UnknownEnvError, near
 
 GROUP = "puffer.envs"
 
-# Where a name belongs whose package is absent: how it begins, or what it is -> the remedy.
-_KNOWN_PREFIXES = {
-    "puffer_": 'pip install "puffer-train[ocean]"',
-    "classic-control/": 'pip install "puffer-train[classic-control]"',
-}
-_KNOWN_IDS = {
-    name: 'pip install "puffer-train[classic-control]"'
-    for name in ("CartPole-v1", "Acrobot-v1", "Pendulum-v1")
+# Entry point, and extra of puffer-train -> patterns of the names that it brings.
+_EXTRAS = {
+    "ocean": ("puffer_*",),
+    "classic-control": (
+        "CartPole-v*",
+        "StatelessCartPole-v*",
+        "Acrobot-v*",
+        "Pendulum-v*",
+        "MountainCar*-v*",
+    ),
+    "toy-text": ("FrozenLake*-v*", "Taxi-v*", "Blackjack-v*", "CliffWalking*-v*"),
+    "box2d": ("LunarLander*-v*", "BipedalWalker*-v*", "CarRacing-v*"),
+    "mujoco": (
+        "HalfCheetah-v*",
+        "Ant-v*",
+        "Hopper-v*",
+        "Humanoid*-v*",
+        "Walker2d-v*",
+        "Swimmer-v*",
+        "Reacher-v*",
+        "Pusher-v*",
+        "Inverted*Pendulum-v*",
+    ),
+    "atari": ("ALE/*", "breakout", "pong", "*NoFrameskip-v4"),
+    "minigrid": ("MiniGrid-*", "BabyAI-*"),
+    "butterfly": ("knights_archers_zombies*", "pistonball*", "cooperative_pong*"),
+    "magent": ("battle_v*", "battlefield_v*", "gather_v*", "combined_arms_v*", "tiger_deer_v*"),
+    "procgen": ("bigfish", "coinrun", "procgen-*"),
+    "nethack": ("nle", "NetHack*-v0"),
+    "minihack": ("MiniHack-*",),
+    "crafter": ("Crafter*",),
+    "nmmo": ("neural-mmo", "neural_mmo"),
+    "pokemon-red": ("pokemon_red",),
 }
 
 
@@ -79,10 +105,16 @@ class EnvFamily:
 
 
 @functools.cache
+def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
+    """Return those of our group by name, whether they load or not."""
+    return {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}
+
+
+@functools.cache
 def _load() -> tuple[dict[str, EnvFamily], tuple[str, ...]]:
     found: dict[str, EnvFamily] = {}
     problems = []
-    for entry in importlib.metadata.entry_points(group=GROUP):
+    for entry in _entry_points().values():
         where = f"the entry point {entry.name} = {entry.value} of group {GROUP}"
         try:
             family = entry.load()
@@ -128,12 +160,20 @@ def find(name: str) -> EnvSpec:
         full = family.aliases.get(name, name)
         if full in family.ids:
             return family.load(full)
-    remedy = _KNOWN_IDS.get(name)
-    for prefix, install in _KNOWN_PREFIXES.items():
-        if name.startswith(prefix) and not any(known.startswith(prefix) for known in names()):
-            remedy = install
-    if remedy:
-        raise MissingPackageError(f"the environment {name!r} is not installed: {remedy}")
+    extra = _extra_of(name)
+    if extra is not None and extra not in _entry_points():
+        raise MissingPackageError(
+            f'the environment {name!r} is not installed: pip install "puffer-train[{extra}]"'
+        )
     aliases = [alias for family in families().values() for alias in family.aliases]
     sentence = f"unknown environment {name!r}: {near(name, [*names(), *aliases])}"
     raise UnknownEnvError("; but ".join([sentence, *problems()]))
+
+
+def _extra_of(name: str) -> str | None:
+    """Return the extra to which `name` belongs by its looks."""
+    for extra, patterns in _EXTRAS.items():
+        every = (extra, f"{extra}/*", *patterns)
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in every):
+            return extra
+    return None

@@ -2,45 +2,50 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.resources
-import tomllib
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
+import numpy as np
 
 from puffer.core import Buffers
 from puffer.core.emulation import GymnasiumPufferEnv
-from puffer.core.errors import UnknownEnvError, UsageError, near
-from puffer.core.registry import EnvFamily, EnvSpec, Option
-from puffer.envs.load import require
+from puffer.core.spaces import Box
+from puffer.envs.family import declare
+from puffer.envs.registered import make_registered, own_limit
 
 FAMILY = "classic-control"
-RENDER_MODES = ("human", "rgb_array")
+STATELESS = "StatelessCartPole-v1"
 
-# Gymnasium's id -> what it is.
 HELP = {
     "CartPole-v1": "Keep a pole upright on a cart, 1 a step; 500 is the best return.",
+    STATELESS: "CartPole without its velocities: the agent must remember to infer them.",
     "Acrobot-v1": "Swing a two-link pendulum above a line, -1 a step until then.",
     "Pendulum-v1": "Swing a pendulum up and hold it there with a continuous torque.",
+    "MountainCar-v0": "Drive a weak car out of a valley by rocking, -1 a step until then.",
+    "MountainCarContinuous-v0": "The same with a continuous force; 100 at the top less fuel.",
 }
 
 
-def env_creator(name: str = "CartPole-v1") -> Callable[..., GymnasiumPufferEnv]:
-    """Return a creator of `name`: a function of `make`'s keywords, `buf` among them.
+class WithoutVelocities(
+    gymnasium.ObservationWrapper[np.ndarray, Any, np.ndarray], gymnasium.utils.RecordConstructorArgs
+):
+    """CartPole that shows the position of the cart and the angle of the pole, and no velocity.
 
-    Args:
-        name: an id of Gymnasium's (`CartPole-v1`) or of the registry
-            (`classic-control/CartPole-v1`).
-
-    Raises:
-        UnknownEnvError: any other name; lists the nearest ones.
+    The memory test of Wierstra et al. 2007 (Solving Deep Memory POMDPs with Recurrent Policy
+    Gradients).
     """
-    short = name.removeprefix(f"{FAMILY}/")
-    if short not in HELP:
-        raise UnknownEnvError(f"unknown environment {name!r}: {near(short, HELP)}")
-    return functools.partial(make, short)
+
+    def __init__(self, env: gymnasium.Env[np.ndarray, Any]) -> None:
+        gymnasium.utils.RecordConstructorArgs.__init__(self)
+        super().__init__(env)
+        whole = env.observation_space
+        assert isinstance(whole, Box)
+        self.observation_space = Box(whole.low[::2], whole.high[::2], dtype=np.float32)
+
+    def observation(self, observation: np.ndarray) -> np.ndarray:
+        """Return the position and the angle."""
+        return observation[::2]
 
 
 def make(
@@ -53,7 +58,7 @@ def make(
     """Return the environment, emulated: a Gymnasium environment that writes into `buf`.
 
     Args:
-        name: Gymnasium's id.
+        name: one of `HELP`, Gymnasium's id but for `StatelessCartPole-v1`.
         max_episode_steps: an episode is truncated there; None takes Gymnasium's own limit.
         render_mode: `human`, `rgb_array` or None.
         buf: one row to write; None allocates it.
@@ -62,44 +67,18 @@ def make(
         UsageError: a limit below 1, or a render mode that there is not.
         MissingPackageError: drawing was asked for and pygame is not installed.
     """
-    if max_episode_steps is not None and max_episode_steps < 1:
-        raise UsageError(f"max_episode_steps={max_episode_steps}: expected an integer >= 1")
-    if render_mode is not None:
-        if render_mode not in RENDER_MODES:
-            raise UsageError(
-                f"render_mode={render_mode!r}: {name} draws as {' or '.join(RENDER_MODES)}"
-            )
-        require("pygame", FAMILY, f"drawing {name}")
-    env: gymnasium.Env[Any, Any] = gymnasium.make(
-        name,
-        max_episode_steps=max_episode_steps,
-        render_mode=render_mode,
-        disable_env_checker=True,  # emulation checks, once
+    env = make_registered(
+        _gymnasium_id(name), FAMILY, max_episode_steps=max_episode_steps, render_mode=render_mode
     )
-    return GymnasiumPufferEnv(env, buf=buf)
+    return GymnasiumPufferEnv(WithoutVelocities(env) if name == STATELESS else env, buf=buf)
 
 
-def _load(full_name: str) -> EnvSpec:
-    name = full_name.removeprefix(f"{FAMILY}/")
-    limit = gymnasium.spec(name).max_episode_steps
-    assert limit is not None  # each of HELP has one
-    return EnvSpec(
-        name=full_name,
-        creator=env_creator(name),
-        options=(Option("max_episode_steps", limit, "an episode is truncated there"),),
-        settings=_settings()[name],
-        help=HELP[name],
-    )
+def _gymnasium_id(name: str) -> str:
+    return name.removeprefix("Stateless")
 
 
-@functools.cache
-def _settings() -> dict[str, Any]:
-    file = importlib.resources.files("puffer.envs") / "classic_control.toml"
-    return tomllib.loads(file.read_text("utf-8"))
+def _defaults(name: str) -> Mapping[str, Any]:
+    return own_limit(_gymnasium_id(name))
 
 
-family = EnvFamily(
-    ids=tuple(f"{FAMILY}/{name}" for name in HELP),
-    load=_load,
-    aliases={name: f"{FAMILY}/{name}" for name in HELP},
-)
+env_creator, family = declare(FAMILY, make, HELP, defaults=_defaults)

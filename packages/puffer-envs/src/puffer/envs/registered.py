@@ -1,0 +1,63 @@
+"""What Gymnasium's own registry makes: limits, render modes, and what drawing needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+
+from puffer.core.errors import UsageError
+from puffer.envs.load import quiet, require
+
+
+def make_registered(
+    name: str,
+    family: str,
+    *,
+    max_episode_steps: int | None = None,
+    render_mode: str | None = None,
+    render_modes: Sequence[str] = ("human", "rgb_array"),
+    drawn_by: str = "pygame",
+    **kwargs: Any,
+) -> gymnasium.Env[Any, Any]:
+    """Return the environment that Gymnasium calls `name`.
+
+    Args:
+        name: Gymnasium's id.
+        family: ours, the extra that brings what draws it.
+        max_episode_steps: an episode is truncated there; None takes Gymnasium's own limit.
+        render_mode: one of `render_modes`, or None.
+        render_modes: those that there are.
+        drawn_by: the package that drawing needs.
+        **kwargs: the environment's own.
+
+    Raises:
+        UsageError: a limit below 1, or a render mode that there is not.
+        MissingPackageError: drawing was asked for and its package is not installed.
+    """
+    if max_episode_steps is not None and max_episode_steps < 1:
+        raise UsageError(f"max_episode_steps={max_episode_steps}: expected an integer >= 1")
+    check_render_mode(name, render_mode, render_modes)
+    if render_mode is not None and render_mode != "ansi":
+        require(drawn_by, family, f"drawing {name}")
+    with quiet():
+        return gymnasium.make(
+            name,
+            max_episode_steps=max_episode_steps,
+            render_mode=render_mode,
+            disable_env_checker=True,  # emulation checks, once
+            **kwargs,
+        )
+
+
+def check_render_mode(name: str, render_mode: str | None, known: Sequence[str]) -> None:
+    """Refuse a render mode that `name` has not."""
+    if render_mode is not None and render_mode not in known:
+        raise UsageError(f"render_mode={render_mode!r}: {name} draws as {' or '.join(known)}")
+
+
+def own_limit(name: str) -> Mapping[str, Any]:
+    """Return the option `max_episode_steps` with Gymnasium's limit for `name`, if it has one."""
+    limit = gymnasium.spec(name).max_episode_steps
+    return {} if limit is None else {"max_episode_steps": limit}
