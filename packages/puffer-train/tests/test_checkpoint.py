@@ -22,7 +22,7 @@ from puffer.train.checkpoint import (
     save_checkpoint,
     unpack,
 )
-from puffer.train.runs import MODEL, STATE, TENSORS, Checkpoints, read_header
+from puffer.train.runs import MODEL, STATE, TENSORS, Checkpoints, _is_pickle, read_header
 
 
 def save(folder, steps=7, policy=None, **state):
@@ -113,6 +113,16 @@ def test_a_pickle_is_refused_with_the_way_to_convert_it(tmp_path, write, request
     write(Bomb(), path)
     with pytest.raises(UsageError, match=r"is a pickle, .*convert its weights: python -c"):
         load_weights(path, nn.Linear(2, 3))
+
+
+def test_no_length_of_a_header_makes_weights_look_like_a_pickle(tmp_path):
+    path = tmp_path / "model.safetensors"
+    lengths = set()
+    for padding in range(0, 1024, 8):  # headers are padded to 8 bytes
+        safetensors.torch.save_file({"w": torch.zeros(2)}, path, {"note": " " * padding})
+        lengths.add(path.read_bytes()[:2])
+        assert not _is_pickle(path)
+    assert {b"\x80\x02", b"\x80\x03"} <= lengths
 
 
 def test_the_way_to_convert_a_pickle_works(tmp_path):

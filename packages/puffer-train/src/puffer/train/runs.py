@@ -350,10 +350,13 @@ def _is_pickle(path: Path) -> bool:
     """Return whether a file looks like what `torch.save` or `pickle.dump` writes."""
     try:
         with path.open("rb") as file:
-            start = file.read(4)
+            start = file.read(9)
     except OSError:
         return False
-    return start == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05")
+    if start[8:] == b"{":  # safetensors: the length of its header, which may be any, then JSON
+        return False
+    by_protocol = start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05"
+    return by_protocol or start.startswith(b"PK\x03\x04")
 
 
 def _is_folder(path: Path) -> bool:
