@@ -17,7 +17,7 @@ from puffer.train import Config, TrainConfig, Trainer
 from puffer.train import actions as act
 from puffer.train.models import Default, LSTMWrapper, MinGRUWrapper
 from puffer.train.normalize import NormalizeObservations
-from puffer.train.rollout import Collector, to_environment
+from puffer.train.rollout import Collector, EpisodeTracker, to_environment
 from puffer.train.storage import Segments
 
 HORIZON = 7
@@ -191,6 +191,18 @@ class Mortal(PufferEnv):
         self.rewards[...] = [1, 0 if dead else 10, 100]
         self._observe(np.array([True, self.now < 4 or self.now >= 7, True]))
         return self.observations, self.rewards, self.terminals, self.truncations, []
+
+
+def test_an_episode_that_was_lost_counts_for_nothing():
+    tracker = EpisodeTracker(2)
+    no, yes = np.zeros(2, bool), np.ones(2, bool)
+    tracker.step(slice(None), np.ones(2), no, yes)
+    tracker.step(slice(None), np.zeros(2), yes, np.array([False, True]))
+    returns, lengths = tracker.drain()
+    assert (returns.tolist(), lengths.tolist()) == ([1], [2])
+    tracker.step(slice(None), np.ones(2), yes, yes)
+    returns, lengths = tracker.drain()
+    assert (returns.tolist(), lengths.tolist()) == ([1, 1], [1, 1])
 
 
 def test_the_dead_take_no_part_and_begin_afresh():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
+import os
 
 import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 
+import puffer.vector
 from puffer.core import PufferEnv
 from puffer.core.errors import UsageError
 from puffer.train import Config, TrainConfig, Trainer, evaluate
@@ -120,8 +123,6 @@ class NoFinal(Constant):
 
 
 def value_learned(env_class, final=True, **options):
-    import puffer.vector
-
     with puffer.vector.make(
         env_class, env_kwargs=options, backend="native", final_observations=final
     ) as vecenv:
@@ -131,6 +132,33 @@ def value_learned(env_class, final=True, **options):
         trainer.train()
         with torch.no_grad():
             return float(trainer.policy(torch.ones(1, 1))[1])
+
+
+class Crashing(Constant):
+    """Pays for the second action; its process dies on the 50th step that it makes."""
+
+    can_fill_final_observations = False
+
+    def __init__(self, buf=None):
+        super().__init__(length=8, buf=buf)
+        self.left = 50
+
+    def step(self, actions):
+        self.left -= 1
+        if not self.left and multiprocessing.parent_process() is not None:
+            os._exit(1)
+        result = super().step(actions)
+        self.rewards[...] = actions
+        return result
+
+
+@pytest.mark.filterwarnings("ignore:this environment gives no final observations")
+def test_training_goes_on_while_workers_are_replaced():
+    options = {"num_envs": 2, "num_workers": 2, "overwork": True, "max_restarts": 8}
+    vecenv = puffer.vector.make(Crashing, backend="multiprocessing", **options)
+    with vecenv, pytest.warns(RuntimeWarning, match=r"worker . \(env .\) exited with code 1"):
+        summary = make_trainer(vecenv, total_steps=32 * 192, epochs=2).train()
+    assert summary["return_mean"] > 6
 
 
 def test_truncation_bootstraps_and_termination_does_not():
@@ -148,8 +176,6 @@ def test_without_final_observations_truncation_ends_with_one_warning():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_reward_that_is_not_finite_stops_before_the_update(bad):
-    import puffer.vector
-
     with puffer.vector.make(
         Constant, env_kwargs={"reward": bad, "truncate": False}, backend="native"
     ) as vecenv:
@@ -164,8 +190,6 @@ def test_a_reward_that_is_not_finite_stops_before_the_update(bad):
 
 
 def test_rewards_are_clipped_only_if_asked():
-    import puffer.vector
-
     for clip, want in ((None, 3.0), (0.5, 0.5)):
         with puffer.vector.make(
             Constant, env_kwargs={"reward": 3.0, "truncate": False}, backend="native"

@@ -128,10 +128,13 @@ class VecConfig:
     """multiprocessing: batches of fixed neighbours, uncopied; else of the first ready ones."""
     timeout: float = 60.0
     """multiprocessing: seconds after which a silent worker is an error."""
+    max_restarts: int = 0
+    """multiprocessing: how many failed workers are replaced before one is an error."""
 
     def __post_init__(self) -> None:
         for key in ("num_envs", "timeout"):
             _require(self, key, "a number > 0", lambda x: x > 0)
+        _require(self, "max_restarts", "a number >= 0", lambda x: x >= 0)
         for key in ("num_workers", "batch_size"):
             _require(self, key, "none or a number > 0", lambda x: x is None or x > 0)
 

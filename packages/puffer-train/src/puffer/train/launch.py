@@ -42,6 +42,7 @@ def make_vecenv(spec: EnvSpec, config: Config) -> Any:
             "batch_size": vec.batch_size or vec.num_envs,
             "zero_copy": vec.zero_copy,
             "timeout": vec.timeout,
+            "max_restarts": vec.max_restarts,
         }
     return puffer.vector.make(spec.creator, env_kwargs=dict(config.env), **options)
 

@@ -33,10 +33,10 @@ class EpisodeTracker:
         """Add one transition of the agents `rows`, of those that are `valid`."""
         self._returns[rows] += rewards * valid
         self._lengths[rows] += valid
-        ended = ends & valid
-        if ended.any():
-            agents = np.arange(len(self._returns))[rows][ended]
-            self._finished.append((self._returns[agents], self._lengths[agents]))
+        if ends.any():
+            agents = np.arange(len(self._returns))[rows][ends]
+            whole = agents[valid[ends]]  # not those that were lost with their worker
+            self._finished.append((self._returns[whole], self._lengths[whole]))
             self._returns[agents] = 0
             self._lengths[agents] = 0
 

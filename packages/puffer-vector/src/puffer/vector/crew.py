@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import os
 import pickle
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
 from puffer.core.errors import UsageError, WorkerError
 from puffer.vector.failures import Patient, RemoteError
-from puffer.vector.launch import Staff, start_workers
+from puffer.vector.launch import Staff, make_jobs, start_worker
 from puffer.vector.recipe import EnvShape, Recipe
 from puffer.vector.shared import SharedBlock
 from puffer.vector.wait import Waiter
@@ -34,6 +37,9 @@ from puffer.vector.worker import (
 
 CHECK_SECONDS = 0.1  # how often a wait looks for dead and hung workers
 GATHER_SECONDS = 0.1  # how long a failure waits for others, to report them together
+RESTART_SECONDS = 0.1  # before the first restart of a worker; twice as long before each next one
+LONGEST_RESTART_SECONDS = 10.0
+POST_SECONDS = 0.05  # within which a status is followed by its post
 FAIL_SECONDS = 0.3  # how long the others may take to close their environments after a failure
 
 Timeouts = dict[str, float]
@@ -52,6 +58,7 @@ class Crew:
         timeouts: `start_timeout`, `reset_timeout` and `timeout` (all else), in seconds.
         may_poll: whether there are cores to poll on.
         daemon: whether the workers are daemons, which may have no processes of their own.
+        max_restarts: how many times in all a worker that fails later is replaced by a new one.
 
     Raises:
         UsageError: recipes that cannot be sent to a worker.
@@ -70,6 +77,7 @@ class Crew:
         timeouts: Timeouts,
         may_poll: bool,
         daemon: bool,
+        max_restarts: int = 0,
     ) -> None:
         self._owner = os.getpid()
         self._method = context.get_start_method()
@@ -92,6 +100,8 @@ class Crew:
         # Groups that were given a command and not yet returned by `finished` -> when; in the order
         # in which they were, which is also that of each worker's answers.
         self._busy: dict[int, float] = {}
+        self._restarts_left = self._restarts = 0  # nobody is replaced who could not even start
+        self._messages: dict[int, Any] = {}  # of groups not yet returned by `finished`
         self._taken = 0  # posts of busy groups; an interrupted `finished` leaves them to the next
         self._ordered = [0] * num_workers  # how many groups each worker was ever given
         self._next_check = 0.0
@@ -99,30 +109,30 @@ class Crew:
             self._busy = dict.fromkeys(
                 range(0, num_groups, self._groups_per_worker), time.monotonic()
             )
-            start_workers(
-                self._staff,
+            self._jobs = make_jobs(
                 context,
                 recipes,
                 shape,
-                block,
-                self._done,
                 num_workers=num_workers,
                 groups_per_worker=self._groups_per_worker,
                 may_poll=may_poll,
+            )
+            self._queues = arrays["queues"].reshape(num_workers, -1)
+            self._start = functools.partial(
+                start_worker,
+                context=context,
+                block=block,
+                done=self._done,
                 daemon=daemon,
             )
-            # Of each group: its worker, its number there, that worker's queue and its semaphore.
-            size, queues = self._groups_per_worker, arrays["queues"].reshape(num_workers, -1)
-            self._places = [
-                (group // size, group % size, queues[group // size].data, wake.release)
-                for group, wake in enumerate(
-                    wake for wake in self._staff.wakes for _ in range(size)
-                )
-            ]
+            for job in self._jobs:
+                self._start(self._staff, job=job)
+            self._find_places()
             ready = self._finish_all()[:: self._groups_per_worker]
         except BaseException:
             self.stop(FAIL_SECONDS)
             raise
+        self._restarts_left = max_restarts
         self.simulations = [count for counts, _ in ready for count in counts]  # of each group
         unable = [name for _, names in ready for name in names]
         self.unable_to_save = unable[0] if unable else None  # see EnvGroup
@@ -131,6 +141,14 @@ class Crew:
     def pids(self) -> list[int | None]:
         """The process of each worker."""
         return [process.pid for process in self._staff.processes]
+
+    def _find_places(self) -> None:
+        """Note for each group its worker, its number there, that one's queue and semaphore."""
+        size, queues = self._groups_per_worker, [queue.data for queue in self._queues]
+        self._places = [
+            (group // size, group % size, queues[group // size], wake.release)
+            for group, wake in enumerate(wake for wake in self._staff.wakes for _ in range(size))
+        ]
 
     # --- the conversation -----------------------------------------------------------------------
 
@@ -166,43 +184,47 @@ class Crew:
         Raises:
             WorkerError: a worker raised, died or hangs.
         """
-        busy = self._busy
         while True:
             while self._taken < at_least:
                 self._waiter.wait(self._done, self.check, CHECK_SECONDS)
                 self._taken += 1
-            statuses = bytes(self._statuses)
+            busy, statuses = self._busy, bytes(self._statuses)
             done = [group for group in busy if statuses[group]]
-            if len(done) == self._taken:
+            if len(done) != self._taken:
+                # A status may be seen before its post: what it stands for is not ours to read yet.
+                at_least = len(done)
+            elif max(statuses) <= DONE or self._read(done):
                 break
-            # A status may be seen before its post: what it stands for is not ours to read yet.
-            at_least = len(done)
-        messages: dict[int, Any] = {}
-        if max(statuses) > DONE:  # seldom
-            if any(statuses[group] == ERROR for group in done):
-                raise self._failure(self._find_raised())
-            messages = {g: self._read(g) for g in done if statuses[g] == MESSAGE}
         if len(done) == len(busy):
             busy.clear()
         else:
             for group in done:
                 del busy[group]
         self._taken = 0
+        messages, self._messages = self._messages, {}
         return done, messages
+
+    def _read(self, done: Sequence[int]) -> bool:
+        """Read what the groups say that are `done`; return whether none of them failed."""
+        failures = self._find_raised()
+        for group in done if not failures else ():
+            if self._statuses[group] == MESSAGE:
+                worker = group // self._groups_per_worker
+                try:
+                    message = self._staff.answers[worker].recv_bytes()
+                except (EOFError, OSError):  # it died while it wrote
+                    failures = {worker: self._died(worker, has_stack=False)}
+                    break
+                self._statuses[group] = DONE
+                self._messages[group] = pickle.loads(message)
+        if failures:
+            self._fail(failures)
+        return not failures
 
     @property
     def num_busy(self) -> int:
         """How many groups were given a command and not yet returned by `finished`."""
         return len(self._busy)
-
-    def _read(self, group: int) -> Any:
-        worker = group // self._groups_per_worker
-        try:
-            message = self._staff.answers[worker].recv_bytes()
-        except (EOFError, OSError):  # it died while it wrote
-            raise self._failure({worker: self._died(worker, has_stack=False)}) from None
-        self._statuses[group] = DONE
-        return pickle.loads(message)
 
     def _finish_all(self) -> list[Any]:
         """Wait until nobody is busy, and return what each group had to say."""
@@ -276,7 +298,8 @@ class Crew:
         """Raise WorkerError if a busy worker has failed, or is at one command for too long."""
         now = time.monotonic()
         self._next_check = now + CHECK_SECONDS
-        failures = self._find_raised() | self._find_dead()
+        failures = self._find_raised()
+        failures |= self._find_dead(failures)
         for group, since in self._busy.items():
             worker = group // self._groups_per_worker
             option = self._options[self._commands[group]]
@@ -287,25 +310,24 @@ class Crew:
                     self._call(worker), option, self._timeouts[option]
                 )
         if failures:
-            raise self._failure(failures)
+            self._fail(failures)
 
-    def _find_raised(self) -> dict[int, WorkerError]:
-        """Return what the workers raised that have groups with an error."""
-        size, busy = self._groups_per_worker, list(self._busy)
-        workers = {group // size for group in busy if self._statuses[group] == ERROR}
-        calls = {worker: self._call(worker) for worker in workers}
-        for group in busy:
-            if group // size in workers:  # the rest of its worker is done for
-                del self._busy[group]
-        return {worker: self._patient(worker).raised(call) for worker, call in calls.items()}
+    def _find_raised(self, known: Iterable[int] = ()) -> dict[int, WorkerError]:
+        """Return what the workers raised that have groups with an error, beside those `known`."""
+        size = self._groups_per_worker
+        workers = {group // size for group in self._busy if self._statuses[group] == ERROR}
+        return {
+            worker: self._patient(worker).raised(self._call(worker))
+            for worker in workers.difference(known)
+        }
 
-    def _find_dead(self) -> dict[int, WorkerError]:
-        """Return how the workers died that have groups to serve."""
-        size, failures = self._groups_per_worker, {}
-        for worker in {group // size for group in self._busy}:
-            if not self._staff.processes[worker].is_alive():
+    def _find_dead(self, known: Iterable[int] = ()) -> dict[int, WorkerError]:
+        """Return how the workers died that have groups to serve, beside those `known`."""
+        size, failures = self._groups_per_worker, dict[int, WorkerError]()
+        for worker in {group // size for group in self._busy}.difference(known):
+            if worker not in failures and not self._staff.processes[worker].is_alive():
                 # Asked in this order: it may have said why and then ended.
-                failures.update(self._find_raised())
+                failures |= self._find_raised({*known, *failures})
                 if worker not in failures:
                     failures[worker] = self._died(worker, has_stack=self._is_running(worker))
         return failures
@@ -316,18 +338,76 @@ class Crew:
         # If it had begun to answer, the pipe holds some of that.
         return all(self._statuses[group] in (RUNNING, DONE) for group in own)
 
-    def _failure(self, failures: dict[int, WorkerError]) -> WorkerError:
-        """Return the failure of the lowest worker, with those of others as its notes."""
+    def _fail(self, failures: dict[int, WorkerError]) -> None:
+        """Raise the failure of the lowest worker, with those of others as its notes.
+
+        While restarts are left for all of them, replace them instead.
+        """
         size = self._groups_per_worker
-        self._busy = {g: since for g, since in self._busy.items() if g // size not in failures}
         give_up = time.monotonic() + GATHER_SECONDS
-        while time.monotonic() < give_up and any(self._statuses[g] == RUNNING for g in self._busy):
+        while time.monotonic() < give_up and any(
+            self._statuses[g] == RUNNING for g in self._busy if g // size not in failures
+        ):
             time.sleep(0.005)
-        failures |= self._find_raised() | self._find_dead()
+        failures |= self._find_raised(failures)
+        failures |= self._find_dead(failures)
         first, *more = [failures[worker] for worker in sorted(failures)]
         for failure in more:
             first.add_note(f"and {failure}")
-        return first
+        if self._restarts:
+            first.add_note(f"after {self._restarts} restarts of workers")
+        lost = [group for group in self._busy if group // size in failures]
+        if len(failures) > self._restarts_left or any(
+            self._commands[group] not in (START, STEP, RESET) for group in lost
+        ):
+            self._restarts_left = 0
+            raise first
+        for worker in failures:
+            self._staff.bury(worker)
+        self._collect_posts(failures)
+        commands = {group: self._commands[group] for group in lost}
+        for group in lost:
+            del self._busy[group]
+            self._messages.pop(group, None)
+        for worker, failure in failures.items():
+            self._replace(worker, failure)
+        now = time.monotonic()
+        for group, command in commands.items():
+            self._order(group, command, now)
+        for failure in failures.values():
+            warnings.warn(
+                f"replaced a worker, {self._restarts_left} restarts left: {failure}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _collect_posts(self, dead: Iterable[int]) -> None:
+        """Wait until all but the `dead` workers are done; leave just their posts taken."""
+        others = [g for g in self._busy if g // self._groups_per_worker not in dead]
+        while any(self._statuses[group] == RUNNING for group in others):
+            time.sleep(0.001)
+            for error in self._find_dead(dead).values():
+                raise error
+        # Whatever the dead ones posted is thrown away: what they did is lost.
+        while self._done.acquire(True, POST_SECONDS):
+            pass
+        self._taken = len(others)
+
+    def _replace(self, worker: int, failure: WorkerError) -> None:
+        """Start `worker` anew; it will begin new episodes. Nobody else is at work."""
+        time.sleep(min(RESTART_SECONDS * 2**self._restarts, LONGEST_RESTART_SECONDS))
+        self._restarts, self._restarts_left = self._restarts + 1, self._restarts_left - 1
+        reason = str(failure).partition("\n")[0]
+        self._start(self._staff, job=dataclasses.replace(self._jobs[worker], replaces=reason))
+        self._find_places()
+        # As at the beginning, its first group says that it stands; the others wait for that.
+        first = worker * self._groups_per_worker
+        others = self._busy, self._taken, self._messages
+        self._ordered[worker] = 0
+        self._statuses[first], self._commands[first] = RUNNING, START
+        self._busy, self._taken, self._messages = {first: time.monotonic()}, 0, {}
+        self.finished(1)
+        self._busy, self._taken, self._messages = others
 
     def _patient(self, worker: int) -> Patient:
         return self._staff.patient(worker, self._envs_per_worker)

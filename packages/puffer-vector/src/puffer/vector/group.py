@@ -19,10 +19,23 @@ class EnvGroup:
         envs: at least one, alike, in the order of their rows.
         buffers: the rows of all of them.
         first_env: the number of `envs[0]` in the whole vector.
+        lost: what became of the environments whose place these take in the middle of their
+            episodes; empty if there were none.
+
+    Attributes:
+        lost: as given, until the lost episodes have been cut off: `begin_again` until then.
     """
 
-    def __init__(self, envs: Sequence[PufferEnv], buffers: Buffers, first_env: int = 0) -> None:
+    def __init__(
+        self,
+        envs: Sequence[PufferEnv],
+        buffers: Buffers,
+        first_env: int = 0,
+        lost: str = "",
+    ) -> None:
         self.envs = envs
+        self.lost = lost
+        self._cut_off = False
         self._buffers = buffers
         self._numbers = range(first_env, first_env + len(envs))
         self._turns = [
@@ -51,7 +64,33 @@ class EnvGroup:
             if seed is not None:
                 seed += env.num_simulations
         self._clear()
+        if self.lost:
+            self._forget_the_lost()
         return infos
+
+    def begin_again(self) -> Infos:
+        """Take the place of `step` while there are `lost` episodes.
+
+        The first time cuts them off and begins new ones: the rows are truncated, and masked since
+        nobody acted for what they show. The second time is an ordinary step.
+        """
+        buffers = self._buffers
+        if self._cut_off:
+            self._forget_the_lost()
+            return self.step()
+        self._cut_off = True
+        if buffers.final_observations is not None:
+            buffers.final_observations[...] = buffers.observations
+        lost, self.lost = self.lost, ""
+        infos = self.reset(None)
+        self.lost = lost
+        buffers.truncations.fill(True)
+        buffers.masks.fill(False)
+        return [*infos, {"restarted": lost}]
+
+    def _forget_the_lost(self) -> None:
+        self.lost = ""
+        self._buffers.masks.fill(True)  # environments in which all live do not write it
 
     def _clear(self) -> None:
         for array in (self._buffers.rewards, self._buffers.terminals, self._buffers.truncations):

@@ -65,10 +65,17 @@ class Staff:
         for pipe in (*self.answers, *self.questions):
             pipe.close()
 
+    def bury(self, worker: int) -> None:
+        """End the process of `worker`, whatever it is at."""
+        self.processes[worker].kill()
+        self.processes[worker].join()
+        self.answers[worker].close()
+        self.questions[worker].close()
+
     def _join(self, seconds: float) -> None:
         """Wait until all have ended, reading what they still write so that they can."""
         give_up = time.monotonic() + seconds
-        pipes = list(self.answers)
+        pipes = [pipe for pipe in self.answers if not pipe.closed]
         while alive := [process.sentinel for process in self.processes if process.is_alive()]:
             left = give_up - time.monotonic()
             if left <= 0:
@@ -84,20 +91,16 @@ class Staff:
                 pipes.remove(ready)  # type: ignore[arg-type]
 
 
-def start_workers(
-    staff: Staff,
+def make_jobs(
     context: Any,
     recipes: Sequence[Recipe],
     shape: EnvShape,
-    block: SharedBlock,
-    done: Semaphore,
     *,
     num_workers: int,
     groups_per_worker: int,
     may_poll: bool,
-    daemon: bool,
-) -> None:
-    """Start `num_workers` processes, which build their environments, and add them to `staff`.
+) -> list[Job]:
+    """Return what each worker is to do.
 
     Raises:
         UsageError: recipes that cannot be sent to a worker.
@@ -116,25 +119,33 @@ def start_workers(
                 worker, worker * size, groups_per_worker, sendable, shape, may_poll, die_with_parent
             )
         )
+    return jobs
+
+
+def start_worker(
+    staff: Staff, context: Any, job: Job, block: SharedBlock, done: Semaphore, *, daemon: bool
+) -> None:
+    """Start the process that does `job`, at its place in `staff`; the one before has ended."""
     with _environment_of_workers():
-        for job in jobs:
-            wake = context.Semaphore(0)
-            answers, their_answers = context.Pipe(duplex=False)
-            their_questions, questions = context.Pipe(duplex=False)
-            process = context.Process(
-                target=run_worker,
-                args=(job, Line(their_answers, their_questions, wake, done, block)),
-                name=f"puffer-worker-{job.worker}",
-                daemon=daemon,
-            )
-            staff.wakes.append(wake)
-            staff.answers.append(answers)
-            staff.questions.append(questions)
-            process.start()
-            staff.processes.append(process)
-            # Only the worker may hold its ends, or its death would not close the pipes.
-            their_answers.close()
-            their_questions.close()
+        wake = context.Semaphore(0)
+        answers, their_answers = context.Pipe(duplex=False)
+        their_questions, questions = context.Pipe(duplex=False)
+        process = context.Process(
+            target=run_worker,
+            args=(job, Line(their_answers, their_questions, wake, done, block)),
+            name=f"puffer-worker-{job.worker}",
+            daemon=daemon,
+        )
+        place = slice(job.worker, job.worker + 1)
+        staff.wakes[place] = [wake]
+        staff.answers[place], staff.questions[place] = [answers], [questions]
+        process.start()
+        for before in staff.processes[place]:
+            before.close()
+        staff.processes[place] = [process]
+        # Only the worker may hold its ends, or its death would not close the pipes.
+        their_answers.close()
+        their_questions.close()
 
 
 def choose_start_method(asked: str | None) -> str:

@@ -98,6 +98,10 @@ class Multiprocessing(VectorEnv):
             holding up those that were done before.
         sync_traj: batches come round in a fixed order instead of as they are ready: everybody takes
             the same number of steps, and a run repeats exactly.
+        max_restarts: how many times in all a worker that raises, dies or hangs is replaced by a new
+            one, after a delay that doubles from 0.1 seconds on; then, and with 0, it is an error.
+            The episodes that are lost show as truncated rows which are masked, so that nobody
+            learns from them, with an info `{"restarted": why}`.
         overwork: more workers than usable cores are meant: do not warn.
         timeout: seconds after which a step counts as hung.
         reset_timeout: the same for a reset; as `timeout` if None.
@@ -126,6 +130,7 @@ class Multiprocessing(VectorEnv):
         zero_copy: bool = True,
         group_envs: int | None = None,
         sync_traj: bool = False,
+        max_restarts: int = 0,
         overwork: bool = False,
         timeout: float = 60.0,
         reset_timeout: float | None = None,
@@ -146,6 +151,8 @@ class Multiprocessing(VectorEnv):
         for name, seconds in timeouts.items():
             if not seconds > 0:
                 raise UsageError(f"{name}={seconds!r}: expected seconds > 0")
+        if not isinstance(max_restarts, int) or isinstance(max_restarts, bool) or max_restarts < 0:
+            raise UsageError(f"max_restarts={max_restarts!r}: expected an integer >= 0")
         context = _find_context(context, start_method)
         if not overwork:
             split.warn_of_overwork(stacklevel=4)
@@ -175,6 +182,7 @@ class Multiprocessing(VectorEnv):
                 timeouts=timeouts,
                 may_poll=usable_cores() > 1,
                 daemon=daemon,
+                max_restarts=max_restarts,
             )
         except BaseException:
             driver.close()

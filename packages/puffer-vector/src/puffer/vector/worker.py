@@ -70,6 +70,7 @@ class Job:
         shape: what each of them must look like.
         may_poll: whether there are cores to poll on.
         die_with_parent: whether the kernel may kill it with the thread that starts it.
+        replaces: what became of the worker whose place it takes; empty if there was none.
     """
 
     worker: int
@@ -79,6 +80,7 @@ class Job:
     shape: EnvShape
     may_poll: bool
     die_with_parent: bool
+    replaces: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +146,7 @@ class Worker:
             first_env = job.first_env + start
             rows = self._buffers.rows(first_env * agents, (first_env + size) * agents)
             envs = build_more([], recipes[start : start + size], job.shape, rows, first_env)
-            groups.append(EnvGroup(envs, rows, first_env))
+            groups.append(EnvGroup(envs, rows, first_env, job.replaces))
 
     def _obey(self, groups: Sequence[EnvGroup]) -> None:
         worker, queue, wake = self._job.worker, self._queue, self._line.wake
@@ -161,7 +163,7 @@ class Worker:
             served += 1
             group, command = groups[current], commands[current]
             if command == STEP:
-                message: Any = group.step()
+                message: Any = group.step() if not group.lost else group.begin_again()
             elif command == RESET:
                 seed = self._seeds[current]
                 message = group.reset(None if seed == NO_SEED else seed)
