@@ -41,7 +41,7 @@ PACKAGES += ("stable-baselines3", "ale-py", "envpool", "nle")
 
 
 class Synthetic(gymnasium.Env[Any, Any]):
-    """Burns as much CPU time as it is told. The reward of a step is what it burned, in seconds.
+    """Burns as much CPU time as it is told; the reward of a step is what it used, in seconds.
 
     Args:
         delay: of a step on average, in seconds.
@@ -68,24 +68,25 @@ class Synthetic(gymnasium.Env[Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         """Burn 50 delays if resets are slow."""
-        self._owed = 50 * self._delay if self._slow else 0.0
-        burn(self._owed)
+        self._owed = burn(50 * self._delay if self._slow else 0.0)
         return self._observation, {}
 
     def step(self, action: Any) -> Any:
         """Burn one delay."""
-        cost = self._delay * (self._rng.exponential() if self._exponential else 1.0)
-        burn(cost)
-        reward, self._owed = cost + self._owed, 0.0
-        return self._observation, reward, self._slow and self._rng.random() < 0.01, False, {}
+        terminal = self._slow and self._rng.random() < 0.01
+        used = burn(self._delay * (self._rng.exponential() if self._exponential else 1.0))
+        reward, self._owed = used + self._owed, 0.0
+        return self._observation, reward, terminal, False, {}
 
 
-def burn(seconds: float) -> None:
-    """Use that much CPU time: what others take from this process does not count."""
-    if seconds:
-        stop = time.thread_time() + seconds
-        while time.thread_time() < stop:
-            pass
+def burn(seconds: float) -> float:
+    """Use that much CPU time: what others take from this process does not count. Return it."""
+    if not seconds:
+        return 0.0
+    begin = now = time.thread_time()
+    while now < begin + seconds:
+        now = time.thread_time()
+    return now - begin
 
 
 class Empty(PufferEnv):
@@ -214,6 +215,9 @@ def others(creators: list[Any]) -> dict[str, Callable[[], Entry]]:
     """Return the vector environments of Gymnasium and, where installed, Stable-Baselines3."""
     entries: dict[str, Callable[[], Entry]] = {
         "Gymnasium Sync": lambda: gymnasium_vector(creators, SyncVectorEnv),
+        "  autoreset in the same step": lambda: gymnasium_vector(
+            creators, SyncVectorEnv, autoreset_mode="SameStep"
+        ),
         "Gymnasium Async": lambda: gymnasium_vector(creators, AsyncVectorEnv),
     }
     if installed("stable_baselines3"):
@@ -406,6 +410,9 @@ def even(delay: float) -> Entries:
         "Multiprocessing, 1 worker": lambda: ours(envs, MP, 8, num_workers=1),
         "Multiprocessing, 2 workers": lambda: ours(envs, MP, 8, num_workers=2),
         "  half batches": lambda: ours(envs, MP, 8, num_workers=2, batch_size=4),
+        "  async": lambda: ours(
+            envs, MP, 8, num_workers=2, batch_size=4, group_envs=2, zero_copy=False
+        ),
         "Gymnasium Async": lambda: gymnasium_vector(envs, AsyncVectorEnv),
     }
 
@@ -500,7 +507,7 @@ def run_case(name: str, turns: int, seconds: float) -> None:
     for entry in entries.values():
         entry.close()
     if name in UNEVEN:
-        print("efficiency = CPU seconds that the environments burned / (2 cores x seconds)")
+        print("efficiency = CPU seconds that the environments used / (2 cores x seconds)")
     head = f"{'':<44}{'us/step':>10}{'min':>9}{'max':>9}{'env steps/s':>13}{'main':>6}"
     print(head + (f"{'efficiency':>12}" if name in UNEVEN else ""))
     for label, results in measured.items():

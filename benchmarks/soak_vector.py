@@ -3,10 +3,10 @@
     python benchmarks/soak_vector.py [--minutes 10] [--seed 0]
 
 Makes vector environments with random options, steps, resets, restores and holds them, and lets
-workers raise, die, hang, exit and be killed, or abandons them without closing. After each round it
-counts what is left: processes and threads must be those of the beginning, file descriptors too, and
-the memory of this process may grow by at most 5 MB after the first fifth of the time. Exits with 1
-and says what grew, if something did.
+workers raise, die, hang, exit and be killed (and sometimes be replaced), or abandons them without
+closing. After each round it counts what is left: processes, threads, file descriptors and shared
+memory must be those of the beginning, and the memory of this process may grow by at most 5 MB after
+the first fifth of the time. Exits with 1 and says what grew, if something did.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import gc
 import json
 import multiprocessing
 import os
+import pathlib
 import random
 import signal
 import threading
@@ -104,6 +105,7 @@ def play(rng: random.Random) -> str:
         "group_envs": rng.choice((None, 1)),
         "sync_traj": rng.random() < 0.3,
         "copy": rng.random() < 0.2,
+        "max_restarts": rng.choice((0, 0, 0, 1)),
         "start_method": "spawn" if rng.random() < 0.01 else "fork",
         "timeout": 5.0 if fault != "hang" else 0.3,
     }
@@ -153,11 +155,12 @@ def use(vecenv: Any, rng: random.Random) -> None:
 
 def left_over() -> dict[str, int]:
     """Return what a round may not leave behind."""
+    maps = pathlib.Path("/proc/self/maps").read_text()
     return {
         "processes": len(multiprocessing.active_children()),
         "threads": threading.active_count(),
         "file descriptors": len(os.listdir("/proc/self/fd")),
-        "shared memory": sum(name.startswith(("sem.", "pym-")) for name in os.listdir("/dev/shm")),
+        "shared memory": maps.count("/dev/shm/") + maps.count("memfd:"),  # semaphores too
     }
 
 
@@ -173,7 +176,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    warnings.simplefilter("ignore", ResourceWarning)
+    warnings.simplefilter("ignore")  # of replaced workers and of abandoned environments
     rng = random.Random(arguments.seed)
     for _ in range(30):
         play(rng)
