@@ -44,6 +44,7 @@ class Case:
 
 
 CASES = {
+    "atari": Case(("breakout", "pong", "montezuma_revenge"), "ale_py"),
     "classic-control": Case(
         (
             "CartPole-v1",

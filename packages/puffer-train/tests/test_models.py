@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Dict, Discrete
 
+from puffer.core.errors import UsageError
 from puffer.train import actions as act
 from puffer.train.cleanrl import Policy, RecurrentPolicy
-from puffer.train.models import Default, LSTMWrapper, MinGRUWrapper, linear_scan
+from puffer.train.models import (
+    Convolutional,
+    Default,
+    LSTMWrapper,
+    MinGRUWrapper,
+    ResNet,
+    linear_scan,
+)
 from puffer.train.models.default import Heads
 from puffer.train.models.recurrent import MinGRU
 from puffer.train.models.scan import halve, walk
@@ -25,6 +34,56 @@ def test_default_fits_every_action_space(match_class, kind):
     assert log_probs.shape == (5,)
     if kind != "box":
         env.step(actions.numpy())
+
+
+class Seeing:
+    """An env of images, as far as a policy looks at it."""
+
+    emulated = None
+    single_action_space = Discrete(3)
+
+    def __init__(self, *shape, dtype=np.uint8):
+        self.single_observation_space = Box(0, 255, shape, dtype)
+
+
+@pytest.mark.parametrize("policy", [Convolutional, ResNet])
+@pytest.mark.parametrize("shape", [(4, 84, 84), (64, 64, 3), (72, 80, 1)])
+@pytest.mark.parametrize("wrapper", [None, LSTMWrapper, MinGRUWrapper])
+def test_image_policies_fit_both_orders_of_axes_and_every_cell(policy, shape, wrapper):
+    env = Seeing(*shape)
+    model = policy(env, hidden_size=16)
+    observations = torch.randint(0, 256, (2, 3, *shape), dtype=torch.uint8)
+    if wrapper is None:
+        logits, value = model(observations[0])
+        assert (logits.shape, value.shape) == ((3, 3), (3, 1))
+        return
+    starts = torch.zeros(2, 3, dtype=torch.bool)
+    logits, value, _ = wrapper(env, model)(observations, starts=starts)
+    assert (logits.shape, value.shape) == ((6, 3), (6, 1))
+
+
+def test_image_policies_take_the_axes_as_they_are_meant():
+    first, last = Convolutional(Seeing(3, 64, 48)), Convolutional(Seeing(64, 48, 3))
+    last.load_state_dict(first.state_dict())
+    image = torch.randint(0, 256, (2, 3, 64, 48), dtype=torch.uint8)
+    torch.testing.assert_close(last(image.permute(0, 2, 3, 1))[0], first(image)[0])
+
+
+def test_the_nature_network_has_the_published_size():
+    env = Seeing(4, 84, 84)
+    sizes = [tuple(p.shape) for p in Convolutional(env).parameters() if p.dim() > 1]
+    convolutions = [(32, 4, 8, 8), (64, 32, 4, 4), (64, 64, 3, 3)]
+    assert sizes == [*convolutions, (512, 3136), (3, 512), (1, 512)]
+    assert ResNet(env).encoder.in_features == 32 * 11 * 11
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [((7,), "Convolutional sees images, of three axes"), ((7, 7, 3), "are too small for it")],
+)
+def test_image_policies_refuse_what_is_no_image(shape, words):
+    with pytest.raises(UsageError, match=words):
+        Convolutional(Seeing(*shape))
 
 
 def test_default_unpacks_structured_observations():

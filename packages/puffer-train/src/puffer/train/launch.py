@@ -87,11 +87,13 @@ def choose_threads(policy: nn.Module, env: Any, minibatch_size: int) -> int:
 
 
 def for_evaluation(spec: EnvSpec, config: Config, episodes: int, render_mode: str | None) -> Config:
-    """Return `config` with an environment that reports every episode, all in one batch."""
+    """Return `config` with an environment that reports every whole episode, all in one batch."""
     known = {option.name for option in spec.options}
     env = dict(config.env)
     if "report_interval" in known:
         env["report_interval"] = 0
+    if "episodic_life" in known:  # a help in learning, but a score is that of a whole game
+        env["episodic_life"] = False
     rendering = render_mode is not None
     if rendering:
         env["render_mode"] = render_mode

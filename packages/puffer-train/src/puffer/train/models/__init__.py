@@ -7,7 +7,16 @@ recurrent: it is called with the state too, see `RecurrentWrapper.forward`.
 """
 
 from puffer.train.models.default import Default
+from puffer.train.models.image import Convolutional, ResNet
 from puffer.train.models.recurrent import LSTMWrapper, MinGRUWrapper, RecurrentWrapper
 from puffer.train.models.scan import linear_scan
 
-__all__ = ["Default", "LSTMWrapper", "MinGRUWrapper", "RecurrentWrapper", "linear_scan"]
+__all__ = [
+    "Convolutional",
+    "Default",
+    "LSTMWrapper",
+    "MinGRUWrapper",
+    "RecurrentWrapper",
+    "ResNet",
+    "linear_scan",
+]
