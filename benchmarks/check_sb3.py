@@ -20,6 +20,7 @@ import sys
 import tarfile
 import tempfile
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,9 @@ def main() -> None:
         results = run_here(args.tests, args.who == "ours", args.files, args.more)
         args.out.write_text(json.dumps(results))
         return
+    missing = [m for m in ("stable_baselines3", "pandas", "pytest") if find_spec(m) is None]
+    if missing:
+        parser.error(f"not installed: {', '.join(missing)}")
     with tempfile.TemporaryDirectory() as folder:
         tests = args.tests or fetch_tests(Path(folder))
         listing = table(run(tests, "own", args), run(tests, "ours", args))

@@ -1,6 +1,6 @@
 """PPO in one file, as CleanRL writes it, on Puffer's environments through Gymnasium's interface.
 
-    python examples/ppo_gymnasium.py [--steps 150000] [--seed 1] [--stop 475]
+    python examples/ppo_gymnasium.py [--steps 300000] [--seed 1] [--stop 475]
 
 Needs puffer-vector and torch. Prints the mean return of the last 100 episodes while CartPole is
 learned.
@@ -69,7 +69,7 @@ def advantages(
 def main() -> None:
     """Train until `--steps` or `--stop` is reached."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--steps", type=int, default=150_000)
+    parser.add_argument("--steps", type=int, default=300_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--stop", type=float, default=475.0, help="mean return at which to stop")
     args = parser.parse_args()

@@ -213,7 +213,9 @@ def test_an_env_that_raises_is_named_and_the_vector_wants_a_reset():
         vecenv.reset(seed=0)
         with pytest.raises(ValueError, match="three") as caught:
             vecenv.step([3, 3, 3, 3])
-        assert caught.value.__notes__ == ["raised by env 1 in step(actions=[3 3])"]
+        assert caught.value.__notes__ == [
+            "raised by env 1 in step(actions=[3 3]), number 1 since reset(seed=2)"
+        ]
         with pytest.raises(UsageError, match=r"before reset\(\)"):
             vecenv.step([0, 0, 0, 0])
         vecenv.reset(seed=0)

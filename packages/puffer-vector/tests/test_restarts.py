@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
+import os
 import time
 
 import numpy as np
@@ -110,6 +112,32 @@ def test_a_worker_that_cannot_start_again_is_an_error():
         with pytest.raises(WorkerError, match=r"raised UnpicklingError: .* in start;") as caught:
             step(vecenv)
         assert caught.value.__notes__ == ["after 2 restarts of workers"]
+
+
+class Reluctant(FaultyEnv):
+    """Starts once; then its process does not start twice, and then again."""
+
+    def __init__(self, log, buf=None):
+        in_worker = multiprocessing.parent_process() is not None
+        if in_worker:
+            with log.open("a") as file:
+                file.write("started\n")
+            if log.read_text().count("\n") in (2, 3):
+                os._exit(3)
+        super().__init__("kill", buf=buf)
+
+
+def test_a_worker_that_starts_again_at_the_third_attempt_goes_on(tmp_path):
+    kwargs = {"log": tmp_path / "log"}
+    with puffer.vector.make(
+        Reluctant, backend="multiprocessing", max_restarts=3, env_kwargs=kwargs
+    ) as vecenv:
+        vecenv.reset(seed=0)
+        with pytest.warns(RuntimeWarning, match="0 restarts left"):
+            waited = count_restarts(vecenv, 5)
+        assert len(waited) == 1
+        with pytest.raises(WorkerError, match="was killed by SIGKILL in step"):
+            count_restarts(vecenv, 5)
 
 
 def test_two_workers_that_fail_at_once_are_both_replaced():

@@ -373,7 +373,11 @@ class Crew:
             self._replace(worker, failure)
         now = time.monotonic()
         for group, command in commands.items():
-            self._order(group, command, now)
+            if command == START:  # it did not even start again; now it has
+                self._busy[group] = now
+                self._done.release()  # for whoever waits for it
+            else:
+                self._order(group, command, now)
         for failure in failures.values():
             warnings.warn(
                 f"replaced a worker, {self._restarts_left} restarts left: {failure}",
@@ -397,15 +401,15 @@ class Crew:
         """Start `worker` anew; it will begin new episodes. Nobody else is at work."""
         time.sleep(min(RESTART_SECONDS * 2**self._restarts, LONGEST_RESTART_SECONDS))
         self._restarts, self._restarts_left = self._restarts + 1, self._restarts_left - 1
-        reason = str(failure).partition("\n")[0]
-        self._start(self._staff, job=dataclasses.replace(self._jobs[worker], replaces=reason))
-        self._find_places()
         # As at the beginning, its first group says that it stands; the others wait for that.
         first = worker * self._groups_per_worker
         others = self._busy, self._taken, self._messages
+        self._busy, self._taken, self._messages = {first: time.monotonic()}, 0, {}
         self._ordered[worker] = 0
         self._statuses[first], self._commands[first] = RUNNING, START
-        self._busy, self._taken, self._messages = {first: time.monotonic()}, 0, {}
+        reason = str(failure).partition("\n")[0]
+        self._start(self._staff, job=dataclasses.replace(self._jobs[worker], replaces=reason))
+        self._find_places()
         self.finished(1)
         self._busy, self._taken, self._messages = others
 

@@ -7,6 +7,7 @@ import dataclasses
 import os
 import pickle
 import signal
+import sys
 import traceback
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -88,7 +89,9 @@ class Patient:
         how = f"was killed by {killer}" if killer else f"exited with code {code}"
         hint = ""
         if killer == "SIGKILL":
-            hint = ": the system may have run out of memory, try fewer workers"
+            hint = (
+                ": the system may have run out of memory" + _most_memory() + ", try fewer workers"
+            )
         elif call == "start" and start_method != "fork":
             hint = (
                 f": under start_method={start_method!r} a script must call make() below "
@@ -123,6 +126,17 @@ class Patient:
 def read_raw(pipe: Connection) -> bytes:
     """Return some bytes of the pipe, which may hold a stack and not messages; empty at its end."""
     return os.read(pipe.fileno(), 1 << 16) if os.name == "posix" else pipe.recv_bytes()
+
+
+def _most_memory() -> str:
+    """Return how much the largest process had that ended so far; empty where nobody knows."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return ""
+    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    megabytes = most / (1e6 if sys.platform == "darwin" else 1e3)  # bytes there, kilobytes here
+    return f" (a worker used up to {megabytes:.0f} MB)"
 
 
 def _signal_name(number: int) -> str:

@@ -36,6 +36,8 @@ class EnvGroup:
         self.envs = envs
         self.lost = lost
         self._cut_off = False
+        self._steps, self._beginning = 0, "reset(seed=None)"
+        self._seed: int | None = None
         self._buffers = buffers
         self._numbers = range(first_env, first_env + len(envs))
         self._turns = [
@@ -56,6 +58,7 @@ class EnvGroup:
     def reset(self, seed: int | None) -> Infos:
         """Begin new episodes everywhere, with clean rewards and flags."""
         infos: Infos = []
+        self._steps, self._seed, self._beginning = 0, seed, "reset(seed=None)"
         for number, env in zip(self._numbers, self.envs, strict=True):
             with _named(number, f"reset(seed={seed})"):
                 given = env.reset(seed)[1]
@@ -99,15 +102,24 @@ class EnvGroup:
     def step(self) -> Infos:
         """Advance every environment by the actions that stand in the buffers."""
         infos: Infos = []
+        self._steps += 1
         for number, step, actions, first_row in self._turns:
             try:
                 given = step(actions)[4]
             except Exception as error:
-                error.add_note(f"raised by env {number} in step(actions={actions})")
+                which = f"step(actions={actions}), number {self._steps} since {self._began(number)}"
+                error.add_note(f"raised by env {number} in {which}")
                 raise
             if given:
                 infos += _in_whole(given, first_row)
         return infos
+
+    def _began(self, number: int) -> str:
+        """Return the call with which env `number` began."""
+        if self._seed is None:
+            return self._beginning
+        before = self.envs[: number - self._numbers.start]
+        return f"reset(seed={self._seed + sum(env.num_simulations for env in before)})"
 
     def state(self) -> list[bytes]:
         """Return the state of every environment."""
@@ -117,6 +129,7 @@ class EnvGroup:
         """Continue from `states`, one for each environment, with clean rewards and flags."""
         left = iter(states)
         self._ask("set_state()", lambda env: env.set_state(next(left)))
+        self._steps, self._seed, self._beginning = 0, None, "set_state()"
         self._clear()
 
     def _ask(self, call: str, question: Callable[[PufferEnv], Result]) -> list[Result]:
