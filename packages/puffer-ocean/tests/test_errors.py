@@ -22,7 +22,7 @@ from puffer.core.errors import (
     UsageError,
 )
 from puffer.core.spaces import write_actions
-from puffer.ocean import Squared, extension, render
+from puffer.ocean import Continuous, Squared, extension, render
 
 
 @pytest.fixture
@@ -88,6 +88,20 @@ def test_the_action_buffer_itself_is_taken_and_checked(env: Squared) -> None:
         env.step(env.actions)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1.5])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_actions_outside_a_box_are_refused_and_nothing_moves(value: float, dtype: Any) -> None:
+    with Continuous(3) as env:
+        env.reset(0)
+        before = env.observations.copy()
+        actions = np.zeros(env.actions.shape, dtype)
+        actions[1, 0] = value
+        with pytest.raises(ActionError, match=rf"action {value}.* of agent 1 is "):
+            env.step(actions)
+        np.testing.assert_array_equal(env.observations, before)
+        env.step(np.zeros_like(actions))
+
+
 def test_step_before_reset() -> None:
     with (
         Squared(2) as env,
@@ -129,6 +143,13 @@ def test_any_call_after_close() -> None:
     ("options", "sentence"),
     [
         ({"num_envs": 0}, "num_envs=0: expected at least 1"),
+        ({"num_envs": True}, "num_envs=True: expected an integer below 2**31"),
+        ({"num_envs": 2**40}, "num_envs=1099511627776: expected an integer below 2**31"),
+        ({"num_envs": 2.0}, "num_envs=2.0: expected an integer below 2**31"),
+        ({"num_envs": None}, "num_envs=None: expected an integer below 2**31"),
+        ({"report_interval": True}, "report_interval=True: expected an integer below 2**31"),
+        ({"num_threads": True}, "num_threads=True: expected at least 1, or 0 or 'auto' to measure"),
+        ({"num_threads": 2**31}, "num_threads=2147483648: expected at least 1, or 0 or 'auto'"),
         ({"num_threads": -1}, "num_threads=-1: expected at least 1, or 0 or 'auto' to measure"),
         ({"num_threads": "two"}, "num_threads='two': expected at least 1, or 0 or 'auto' to mea"),
         ({"report_interval": -1}, "report_interval=-1: expected a number of steps, or 0 for every"),
@@ -154,7 +175,7 @@ def test_unknown_names_list_the_known_ones() -> None:
         engine("sqared", 1, 1, 0, {})
 
 
-@pytest.mark.parametrize("seed", [-5, 2**63, 1.5, "1"])
+@pytest.mark.parametrize("seed", [-5, 2**63, 1.5, "1", True])
 def test_bad_seeds(env: Squared, seed: Any) -> None:
     sentence = f"seed={seed!r}: expected an integer from 0 to 2**63 - 1, or None"
     with pytest.raises(UsageError, match=re.escape(sentence)):

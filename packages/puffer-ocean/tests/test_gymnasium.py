@@ -11,6 +11,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 import puffer.ocean.gymnasium
+import puffer.ocean.sanity
 from puffer.core.errors import UsageError
 from puffer.core.registry import find
 from puffer.ocean import Breakout, Squared
@@ -43,8 +44,19 @@ def test_gymnasium_accepts_it(name: str) -> None:
     env.close()
 
 
-def test_the_spaces_of_the_suite_are_plain_gymnasium() -> None:
-    check_env(gymnasium.make("puffer/Spaces-v0").unwrapped, skip_render_check=True)
+@pytest.mark.filterwarnings("ignore:.*Box observation space.*:UserWarning")
+@pytest.mark.parametrize("name", ["Performance", "PerformanceEmpiric", "Spaces"])
+def test_the_suite_in_python_is_plain_gymnasium(name: str) -> None:
+    env = gymnasium.make(f"puffer/{name}-v0")
+    assert not isinstance(env.unwrapped, puffer.ocean.gymnasium.SingleEnv)
+    if name == "Spaces":
+        check_env(env.unwrapped, skip_render_check=True)
+    observation, _ = env.reset(seed=0)  # the others tell the time, which no check sees twice
+    for _ in range(3):
+        assert env.observation_space.contains(observation)
+        observation, *_ = env.step(env.action_space.sample())
+    names = set(puffer.ocean.sanity.family.ids) - {"puffer_multiagent"}
+    assert len(names) == len(puffer.ocean.gymnasium.PYTHON_GAMES)
 
 
 def test_a_single_one_plays_what_the_engine_plays() -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import functools
-import importlib.metadata
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -112,6 +111,8 @@ def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
 
 @functools.cache
 def _load() -> tuple[dict[str, EnvFamily], tuple[str, ...]]:
+    import importlib.metadata  # half the time of importing Puffer: who asks for no name needs none
+
     found: dict[str, EnvFamily] = {}
     problems = []
     for entry in _entry_points().values():

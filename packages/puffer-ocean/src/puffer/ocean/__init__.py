@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ _LAZY = {
 
 def get_include() -> str:
     """Return the folder to hand to a C++ compiler with -I."""
-    return str(Path(__file__).parent / "include")
+    return os.path.join(os.path.dirname(__file__), "include")
 
 
 def get_cmake_dir() -> str:
     """Return the folder of PufferOceanConfig.cmake, for -DPufferOcean_DIR."""
-    return str(Path(__file__).parent / "cmake")
+    return os.path.join(os.path.dirname(__file__), "cmake")
 
 
 def __getattr__(name: str) -> Any:

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from puffer.core.env import Infos
-from puffer.ocean import render
 from puffer.ocean.extension import (
     OptionValue,
     action_space,
+    count,
     count_threads,
     load,
     observation_space,
@@ -73,8 +73,14 @@ class Engine:
             UsageError: an unknown name or option, a value that the environment refuses, or an
                 array of wrong dtype or shape, not writeable or not contiguous.
         """
+        num_envs = count("num_envs", num_envs)
         self._engine = load(extension).Engine(
-            name, num_envs, count_threads(num_threads), report_interval, options, kernel
+            name,
+            num_envs,
+            count_threads(num_threads),
+            count("report_interval", report_interval),
+            options,
+            kernel,
         )
         spec = self._engine.spec
         self.single_observation_space = observation_space(spec)
@@ -126,7 +132,7 @@ class Engine:
         Raises:
             ActionError: an action outside the space; no simulation has been stepped.
         """
-        return self._engine.step(self._actions if actions is None else actions)  # type: ignore[no-any-return]
+        return self._engine.step(self._actions if actions is None else actions)[4]  # type: ignore[no-any-return]
 
     def step_async(self, actions: npt.ArrayLike | None = None) -> None:
         """Begin a step in the background; `wait` must follow before any other call."""
@@ -134,7 +140,7 @@ class Engine:
 
     def wait(self) -> Infos:
         """Return what `step` returns, when the step that `step_async` began has ended."""
-        return self._engine.wait()  # type: ignore[no-any-return]
+        return self._engine.wait()[4]  # type: ignore[no-any-return]
 
     def statistics(self) -> Infos:
         """Return the infos of episodes that no info has reported so far; nothing else changes."""
@@ -159,6 +165,8 @@ class Engine:
 
     def render(self, mode: str = "human", simulation: int = 0) -> Any:
         """Return what the mode promises of one simulation: an array, a text, or None."""
+        from puffer.ocean import render  # here, for most engines draw nothing
+
         if mode not in self._renderers:
             self._renderers[mode] = render.open_renderer(mode, self._name)
         picture = render.Picture(**self._engine.draw(simulation))

@@ -13,7 +13,9 @@ import numpy as np
 from puffer.core.errors import MissingPackageError, PufferError, UsageError
 from puffer.core.spaces import Box, Discrete, FlatActionSpace, MultiDiscrete
 
-PROTOCOL = 2  # the `PUFFER_OCEAN_PROTOCOL` of the extensions that this file can drive
+RENDER_MODES = ("rgb_array", "human", "ansi")  # of what draws; see render.py
+
+PROTOCOL = 3  # the `PUFFER_OCEAN_PROTOCOL` of the extensions that this file can drive
 
 OptionValue = bool | int | float | str
 
@@ -68,16 +70,31 @@ def seed_or_entropy(seed: int | None) -> int:
     """
     if seed is None:
         return secrets.randbits(62)
-    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
+    if not _is_integer(seed) or not 0 <= seed < 2**63:
         raise UsageError(f"seed={seed!r}: expected an integer from 0 to 2**63 - 1, or None")
     return int(seed)
 
 
+def count(name: str, value: Any) -> int:
+    """Return `value`, a number of things, for the native engine, which knows the least of each.
+
+    Raises:
+        UsageError: no integer, or none that 32 bits hold.
+    """
+    if _is_integer(value) and -(2**31) <= value < 2**31:
+        return int(value)
+    raise UsageError(f"{name}={value!r}: expected an integer below 2**31")
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def count_threads(num_threads: int | str) -> int:
     """Return what the native engine takes for `num_threads`: 0 is to find out what pays."""
-    if num_threads == "auto":
+    if isinstance(num_threads, str) and num_threads == "auto":
         return 0
-    if not isinstance(num_threads, int | np.integer) or num_threads < 0:
+    if not _is_integer(num_threads) or not 0 <= int(num_threads) < 2**31:
         raise UsageError(
             f"num_threads={num_threads!r}: expected at least 1, or 0 or 'auto' to measure what pays"
         )

@@ -7,6 +7,9 @@ env = gymnasium.make("puffer/Breakout-v0")
 envs = gymnasium.make_vec(
 "puffer/Breakout-v0", num_envs=1024, vectorization_mode="vector_entry_point"
 )
+
+`puffer_multiagent` has no id: Gymnasium's single environments have one agent. Its rules are a
+PettingZoo environment, `puffer.ocean.sanity.multiagent.MultiagentGame`.
 """
 
 from __future__ import annotations
@@ -23,10 +26,17 @@ from puffer.core.buffers import Buffers
 from puffer.core.errors import UsageError
 from puffer.core.registry import find
 from puffer.ocean import envs
+from puffer.ocean.extension import RENDER_MODES
 from puffer.ocean.native import OceanEnv
-from puffer.ocean.render import MODES
 
 NAMESPACE = "puffer"
+
+# Environments of the sanity suite that are Gymnasium's by themselves: id, class, options.
+PYTHON_GAMES: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("Performance", "performance:PerformanceGame", {}),
+    ("PerformanceEmpiric", "performance_empiric:CountingGame", {"mean": 10_000.0}),
+    ("Spaces", "spaces:SpacesGame", {}),
+)
 
 
 class SingleEnv(gymnasium.Env[np.ndarray, Any]):
@@ -36,7 +46,7 @@ class SingleEnv(gymnasium.Env[np.ndarray, Any]):
     goes on with the random stream of the last one that had a seed.
     """
 
-    metadata: dict[str, Any] = {"render_modes": list(MODES)}  # noqa: RUF012 - Gymnasium's way
+    metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES)}  # noqa: RUF012 - Gymnasium's way
 
     def __init__(self, name: str, render_mode: str | None = None, **options: Any) -> None:
         """Build `puffer_...` with its own options.
@@ -208,9 +218,13 @@ def _register() -> None:
                 kwargs={"name": name},
                 order_enforce=False,
             )
-    spaces = f"{NAMESPACE}/Spaces-v0"
-    if spaces not in gymnasium.registry:
-        gymnasium.register(id=spaces, entry_point="puffer.ocean.sanity.spaces:SpacesGame")
+    for game, entry_point, options in PYTHON_GAMES:
+        if f"{NAMESPACE}/{game}-v0" not in gymnasium.registry:
+            gymnasium.register(
+                id=f"{NAMESPACE}/{game}-v0",
+                entry_point=f"puffer.ocean.sanity.{entry_point}",
+                kwargs=options,
+            )
 
 
 _register()

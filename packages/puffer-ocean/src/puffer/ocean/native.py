@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import sys
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,18 +13,24 @@ import numpy.typing as npt
 from puffer.core.buffers import Buffers
 from puffer.core.env import Infos, PufferEnv, StepResult
 from puffer.core.errors import UsageError
-from puffer.core.registry import EnvFamily, EnvSpec, Option
-from puffer.ocean import render
 from puffer.ocean.extension import (
+    RENDER_MODES,
     OptionValue,
     action_space,
+    count,
     count_threads,
     load,
     observation_space,
     seed_or_entropy,
     values_for,
 )
-from puffer.ocean.render import Picture
+
+# Imported where they are used: who makes an env without pictures waits for none of it.
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from puffer.core.registry import EnvFamily, EnvSpec, Option
+    from puffer.ocean.render import Picture, Renderer
 
 _COMMON_OPTIONS = {
     "num_envs": "simulations in this env",
@@ -69,7 +73,7 @@ class OceanEnv(PufferEnv):
     can_fill_action_masks = _Described("masks")
     can_save_state = _Described("saves")
     validates_actions = True
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": list(render.MODES)}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": list(RENDER_MODES)}
 
     def __init__(
         self,
@@ -102,13 +106,14 @@ class OceanEnv(PufferEnv):
         name = type(self).__name__
         if render_mode is not None and not extension.describe(self.native_name)["draws"]:
             raise UsageError(f"render_mode={render_mode!r}: {name} draws nothing, use None")
-        self._renderer = render.open_renderer(render_mode, name)
+        self._renderer = None if render_mode is None else _open_renderer(render_mode, name)
         self.render_mode = render_mode
+        num_envs = count("num_envs", num_envs)
         self._engine = extension.Engine(
             self.native_name,
             num_envs,
             count_threads(num_threads),
-            report_interval,
+            count("report_interval", report_interval),
             dict(options),
             kernel,
         )
@@ -151,8 +156,7 @@ class OceanEnv(PufferEnv):
         Raises:
             ActionError: an action outside the space; no simulation has been stepped.
         """
-        infos = self._engine.step(actions)
-        return self.observations, self.rewards, self.terminals, self.truncations, infos
+        return self._engine.step(actions)  # type: ignore[no-any-return]
 
     def step_async(self, actions: npt.ArrayLike) -> None:
         """Begin `step(actions)` in the background; `wait` must follow before any other call.
@@ -167,8 +171,7 @@ class OceanEnv(PufferEnv):
 
     def wait(self) -> StepResult:
         """Return what `step` returns, when the step that `step_async` began has ended."""
-        infos = self._engine.wait()
-        return self.observations, self.rewards, self.terminals, self.truncations, infos
+        return self._engine.wait()  # type: ignore[no-any-return]
 
     def statistics(self) -> Infos:
         """Return the infos of episodes that no info has reported so far; nothing else changes."""
@@ -226,16 +229,26 @@ class OceanEnv(PufferEnv):
         `rgb_array` gives a new (height, width, 3) uint8 array, `ansi` a string, `human` shows a
         window and waits until the frame is due.
         """
-        return self._renderer.show(self.picture(simulation), self.metadata["render_fps"])
+        renderer = self._renderer or _open_renderer(None, type(self).__name__)
+        return renderer.show(self.picture(simulation), self.metadata["render_fps"])
 
     def picture(self, simulation: int = 0) -> Picture:
         """Return the shapes of one simulation, whatever the render mode."""
+        from puffer.ocean.render import Picture
+
         return Picture(**self._engine.draw(simulation))
 
     def close(self) -> None:
         """Release everything; calling it again does nothing, any other call is an error."""
         self._engine.close()
-        self._renderer.close()
+        if self._renderer is not None:
+            self._renderer.close()
+
+
+def _open_renderer(mode: str | None, owner: str) -> Renderer:
+    from puffer.ocean.render import open_renderer
+
+    return open_renderer(mode, owner)
 
 
 def family(classes: Mapping[str, str], *, aliases: Mapping[str, str] | None = None) -> EnvFamily:
@@ -249,6 +262,8 @@ def family(classes: Mapping[str, str], *, aliases: Mapping[str, str] | None = No
         classes: id -> `module:Class` of a subclass of `OceanEnv`, imported when it is asked for.
         aliases: short name -> id.
     """
+    from puffer.core.registry import EnvFamily
+
     return EnvFamily(
         ids=tuple(classes),
         load=lambda name: env_spec(name, classes[name]),
@@ -258,6 +273,8 @@ def family(classes: Mapping[str, str], *, aliases: Mapping[str, str] | None = No
 
 def env_spec(name: str, target: str) -> EnvSpec:
     """Return what `name` stands for, read from the `OceanEnv` at `target`, a `module:Class`."""
+    from puffer.core.registry import EnvSpec, Option
+
     module, _, attribute = target.partition(":")
     env_class: type[OceanEnv] = getattr(importlib.import_module(module), attribute)
     description = load(env_class.extension).describe(env_class.native_name)
@@ -277,6 +294,10 @@ def env_spec(name: str, target: str) -> EnvSpec:
 
 def _common_options(env_class: type[OceanEnv], *names: str) -> list[Option]:
     """Return those of the options that all environments have which this one's constructor takes."""
+    import inspect
+
+    from puffer.core.registry import Option
+
     parameters = inspect.signature(env_class).parameters
     return [
         Option(name, parameters[name].default, _COMMON_OPTIONS[name])
@@ -299,4 +320,6 @@ def _find_baseline(package: str, filename: str) -> str | None:
 
 def _beside(package: str, filename: str) -> Path:
     """Return the path of a file in the folder of a package's module."""
+    from pathlib import Path
+
     return Path(str(sys.modules[package].__file__)).parent / filename

@@ -11,8 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from puffer.core.errors import MissingPackageError, UsageError
-
-MODES = ("rgb_array", "human", "ansi")
+from puffer.ocean.extension import RENDER_MODES
 
 Color = tuple[int, int, int]
 Shape = tuple[Any, ...]  # kind, color, then the kind's numbers: see canvas.hpp
@@ -54,7 +53,7 @@ def open_renderer(mode: str | None, owner: str) -> Renderer:
     }
     if mode not in renderers:
         raise UsageError(
-            f"render_mode={mode!r}: {owner} has {', '.join(repr(m) for m in MODES)} or None"
+            f"render_mode={mode!r}: {owner} has {', '.join(repr(m) for m in RENDER_MODES)} or None"
         )
     return renderers[mode]()
 
@@ -72,7 +71,7 @@ class _NoRenderer:
     def show(self, picture: Picture, frames_per_second: float) -> None:
         raise UsageError(
             f"{self._owner} was made without render_mode: "
-            f"give it one of {', '.join(repr(m) for m in MODES)}"
+            f"give it one of {', '.join(repr(m) for m in RENDER_MODES)}"
         )
 
     def close(self) -> None:

@@ -11,14 +11,18 @@
 
 namespace puffer::ocean {
 
-// True if each of `size` values, `step` apart, is one of 0 to `choices` - 1.
+// True if each of `size` values, `step` apart, is one of 0 to `choices` - 1. Comparing would not do:
+// the first level of x86-64 has no vectors of comparisons of 64 bits.
 template <class T>
 bool all_below(const T* values, std::size_t size, std::size_t step, std::int64_t choices) {
   using Wide = std::conditional_t<sizeof(T) == 8, std::uint64_t, std::uint32_t>;
-  const auto limit = static_cast<Wide>(choices);
-  Wide outside = 0;  // a negative number is a huge Wide one
-  for (std::size_t i = 0; i < size; i += step) outside |= static_cast<Wide>(values[i]) >= limit;
-  return outside == 0;
+  const auto last = static_cast<Wide>(choices - 1);
+  Wide outside = 0;  // its sign: of a value that is negative, or of its distance to the last choice
+  for (std::size_t i = 0; i < size; i += step) {
+    const auto value = static_cast<Wide>(values[i]);
+    outside |= value | (last - value);
+  }
+  return outside >> (8 * sizeof(Wide) - 1) == 0;
 }
 
 // Copies `given` to `out` if each value is a choice of its component, else leaves `out` alone.

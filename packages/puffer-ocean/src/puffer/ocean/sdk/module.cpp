@@ -125,7 +125,7 @@ class PyEngine {
     const Turn turn(*this);
     engine_->bind(arrays);
     action_data_ = action_data;
-    held_ = {observations, actions, rewards, terminals, truncations, masks};
+    held_ = {observations, actions, rewards, terminals, truncations, masks};  // result() counts
     if (final_observations) held_.push_back(*final_observations);
     if (action_masks) held_.push_back(*action_masks);
     held_data_.clear();
@@ -141,8 +141,8 @@ class PyEngine {
     engine_->reset(seed);
   }
 
-  // Each returns the infos that are due.
-  py::list step(const py::object& actions) {
+  // Returns the arrays that a step writes and the infos that are due.
+  py::tuple step(const py::object& actions) {
     open();
     const Turn turn(*this);
     prepare(actions);
@@ -150,7 +150,7 @@ class PyEngine {
       const py::gil_scoped_release release;
       engine_->step();
     }
-    return due_infos();
+    return result();
   }
 
   void step_async(const py::object& actions) {
@@ -162,7 +162,7 @@ class PyEngine {
     turn.keep();
   }
 
-  py::list wait() {
+  py::tuple wait() {
     open();
     if (!stepping_.exchange(false)) {
       throw UsageError("wait without a step under way: call step_async first");
@@ -172,7 +172,7 @@ class PyEngine {
       const py::gil_scoped_release release;
       engine_->wait();
     }
-    return due_infos();
+    return result();
   }
 
   // The infos of the episodes that no info has reported so far.
@@ -326,9 +326,9 @@ class PyEngine {
         .attr("write_actions")(actions, actions_, action_space_);
   }
 
-  py::list due_infos() {
+  py::tuple result() {
     const bool due = report_interval_ == 0 || engine_->steps() % report_interval_ == 0;
-    return due ? infos() : py::list();
+    return py::make_tuple(held_[0], held_[2], held_[3], held_[4], due ? infos() : py::list());
   }
 
   py::list infos() {

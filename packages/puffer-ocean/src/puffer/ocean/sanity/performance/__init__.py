@@ -25,7 +25,12 @@ class PerformanceGame(gymnasium.Env[np.ndarray, Any]):
     }
 
     def __init__(
-        self, mean: float, std: float, bandwidth: int, max_steps: int, render_mode: str | None
+        self,
+        mean: float = 0.001,
+        std: float = 0.0,
+        bandwidth: int = 1,
+        max_steps: int = 100,
+        render_mode: str | None = None,
     ) -> None:
         if min(mean, std) < 0:
             raise UsageError(f"a step's work of {mean} give or take {std}: expected numbers >= 0")
