@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 
 from puffer.core.registry import find
 from puffer.ocean.envs import family
@@ -16,11 +17,18 @@ from puffer.ocean.kit.bench import Case, machine, measure
 COPIES = (1, 64, 1024, 4096, 16384)
 
 
-def make_case(name: str, rows: int, threads: int, dtype: str) -> Case:
-    """Return as many simulations as together have `rows` agents, but at least one."""
+def make_cases(
+    name: str, rows: int, threads: int, kernels: Sequence[str], dtype: str
+) -> list[Case]:
+    """Return as many simulations as together have `rows` agents, but at least one; once a kernel.
+
+    A kernel that an environment does not have is left out.
+    """
     spec = find(name)
     with spec.creator(num_envs=1) as one:
-        return Case(spec, max(1, rows // one.num_agents), threads, dtype=dtype)
+        copies = max(1, rows // one.num_agents)
+    cases = [Case(spec, copies, threads, dtype=dtype, kernel=kernel) for kernel in kernels]
+    return list({case.env.kernel: case for case in cases}.values())
 
 
 def main() -> None:
@@ -29,16 +37,20 @@ def main() -> None:
     parser.add_argument("--env", nargs="+", default=family.ids, help="names to measure")
     parser.add_argument("--copies", nargs="+", type=int, default=COPIES, help="agents")
     parser.add_argument("--threads", nargs="+", type=int, default=(1,), help="0: what pays")
+    parser.add_argument(
+        "--kernels", nargs="+", default=("scalar", "auto"), help="auto: the widest vectors"
+    )
     parser.add_argument("--actions", default="int64", help="their dtype, as a policy gives them")
     parser.add_argument("--repeats", type=int, default=9, help="measurements per case")
     parser.add_argument("--seconds", type=float, default=0.1, help="per measurement, at least")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     options = parser.parse_args()
     cases = [
-        make_case(name, copies, threads, options.actions)
+        case
         for name in options.env
         for copies in options.copies
         for threads in options.threads
+        for case in make_cases(name, copies, threads, options.kernels, options.actions)
     ]
     results = measure(cases, options.repeats, options.seconds)
     if options.json:
@@ -48,14 +60,19 @@ def main() -> None:
     print(f"{options.repeats} repeats of {options.seconds} s; million agent steps/s")
     print(
         f"{'environment':<24}{'copies':>7}{'threads':>8} {'kernel':<10}"
-        f"{'median':>10}{'minimum':>10}{'maximum':>10}{'us/call':>10}"
+        f"{'median':>10}{'minimum':>10}{'maximum':>10}{'us/call':>10}{'gain':>8}"
     )
+    scalar: dict[tuple[str, int, int], float] = {}
     for case, row in zip(cases, results, strict=True):
         rates = "".join(f"{row[key] / 1e6:>10.2f}" for key in ("median", "minimum", "maximum"))
         call = 1e6 * case.env.num_agents / row["median"]
+        size = (row["environment"], row["copies"], case.threads)
+        if row["kernel"] == "scalar":
+            scalar[size] = row["median"]
+        gain = f"{row['median'] / scalar[size]:>8.2f}" if size in scalar else ""
         print(
             f"{row['environment']:<24}{row['copies']:>7}{row['threads']:>8} {row['kernel']:<10}"
-            f"{rates}{call:>10.2f}"
+            f"{rates}{call:>10.2f}{gain}"
         )
 
 

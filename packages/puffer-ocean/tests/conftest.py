@@ -39,11 +39,21 @@ class Trace:
     masks: np.ndarray
     final_observations: np.ndarray | None
     infos: list[list[dict[str, Any]]]
+    agents: int = 1  # of a simulation
 
     def arrays(self) -> Iterator[np.ndarray]:
         """Yield the arrays that every env fills."""
         yield from (self.first, self.observations, self.rewards)
         yield from (self.terminals, self.truncations, self.masks)
+
+    def over(self) -> np.ndarray:
+        """Return (steps, simulations): whether an episode ended, as it did for all agents."""
+        ended = self.terminals | self.truncations
+        return np.asarray(ended.reshape(len(ended), -1, self.agents).all(axis=2))
+
+    def of_agents(self, simulations: np.ndarray) -> np.ndarray:
+        """Return what holds of each simulation for each of its agents."""
+        return simulations.repeat(self.agents, axis=-1)
 
 
 def _play(env: OceanEnv, steps: int, *, seed: int = 7, actions: np.ndarray | None = None) -> Trace:
@@ -51,7 +61,7 @@ def _play(env: OceanEnv, steps: int, *, seed: int = 7, actions: np.ndarray | Non
     if actions is None:
         actions = _random_actions(env, steps)
     first = env.reset(seed)[0].copy()
-    rows: dict[str, list[np.ndarray]] = {f.name: [] for f in dataclasses.fields(Trace)[1:-1]}
+    rows: dict[str, list[np.ndarray]] = {f.name: [] for f in dataclasses.fields(Trace)[1:-2]}
     infos = []
     for row in actions[:steps]:
         infos.append(env.step(row)[4])
@@ -61,7 +71,8 @@ def _play(env: OceanEnv, steps: int, *, seed: int = 7, actions: np.ndarray | Non
                 values.append(array.copy())
     env.close()
     stacked = {name: np.stack(values) if values else None for name, values in rows.items()}
-    return Trace(first=first, infos=infos, **stacked)  # type: ignore[arg-type]
+    agents = env.num_agents // env.num_simulations
+    return Trace(first=first, infos=infos, agents=agents, **stacked)  # type: ignore[arg-type]
 
 
 def _random_actions(env: OceanEnv, steps: int, *, seed: int = 3) -> np.ndarray:
@@ -97,14 +108,14 @@ def _buffers(env_class: type[OceanEnv], num_envs: int, **options: Any) -> Buffer
     return buffers
 
 
-class OneSnake(Snake):
-    """An arena with one snake: an environment of one agent, small enough for many copies.
+class FewSnakes(Snake):
+    """Arenas of two snakes: small enough for many copies, with several agents to a simulation.
 
     What many snakes do to each other is in test_snake.py.
     """
 
     def __init__(self, num_envs: int = 1, **options: Any) -> None:
-        arena = {"num_snakes": 1, "width": 12, "height": 30, "food": 40, "max_length": 9}
+        arena = {"num_snakes": 2, "width": 12, "height": 30, "food": 40, "max_length": 9}
         super().__init__(num_envs, **(arena | options))
 
 
@@ -112,7 +123,7 @@ class OneSnake(Snake):
 def env_class(request: pytest.FixtureRequest) -> type[OceanEnv]:
     """Return the class of each native environment in turn."""
     creator: type[OceanEnv] = family.load(request.param).creator
-    return OneSnake if creator is Snake else creator
+    return FewSnakes if creator is Snake else creator
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ SENTENCES = {
     "BadShared": "`Shared` must have a constructor Shared(const Config&), and the environment a ",
     "BadDraw": "`draw` must be `void draw(Canvas&) const`",
     "BadStats": "`stat_fields` must be `static constexpr std::tuple stat_fields{field(...), ...}`",
-    "BadBlock": "a block needs B(const Config&), put(lane, env), get(lane), step(io, lanes), ",
+    "BadBlock": "a block needs B(const Config&), put(lane, env), get(lane), bool step(io, lanes), ",
 }
 
 
@@ -64,6 +64,47 @@ def test_the_compiler_names_what_an_environment_lacks() -> None:
     # A struct with one fault gets its sentence, and can be read without scrolling.
     for part in result.stderr.split("In instantiation of")[1:]:
         assert part.count("\n") < 15, part
+
+
+MEMBERS = {
+    "Obs": "  using Obs = std::uint8_t;\n",
+    "Action": "  using Action = std::int32_t;\n",
+    "Config": "  using Config = squared::Config;\n",
+    "config_fields": r"  static constexpr std::tuple config_fields\{.*?\};\n",
+    "spec": r"  static Spec spec\(.*?\n  \}\n",
+    "reset": r"  void reset\(.*?\n  \}\n",
+    "step": r"  void step\(.*?\n  \}\n",
+    "observe": r"  void observe\(.*?\n  \}\n",
+}
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
+@pytest.mark.parametrize("member", MEMBERS)
+def test_a_real_environment_that_lacks_a_member_is_told_so_in_a_few_lines(
+    member: str, tmp_path: Path
+) -> None:
+    """With the limit of errors that the CMake package sets: what follows from one hides it."""
+    package = Path(puffer.ocean.__file__).resolve().parent
+    flags = {"g++": "-fmax-errors=3", "clang++": "-ferror-limit=3"}
+    assert all(
+        flag in (package / "cmake" / "PufferOceanConfig.cmake").read_text()
+        for flag in flags.values()
+    )
+    text, cuts = re.subn(
+        MEMBERS[member], "", (package / "envs/squared/squared.hpp").read_text(), flags=re.DOTALL
+    )
+    assert cuts == 1
+    (tmp_path / "squared.hpp").write_text(text)
+    source = tmp_path / "squared.cpp"
+    source.write_text(
+        '#include "squared.hpp"\n#include <puffer/ocean/registry.hpp>\n'
+        "PUFFER_ENV(squared, squared::Squared)\n"
+    )
+    flag = flags["clang++" if "clang" in str(COMPILER) else "g++"]
+    result = compile_only(source, flag, "-fno-diagnostics-color")
+    assert result.returncode != 0
+    assert re.search(rf"error: .*\b{member}\b", result.stderr)
+    assert result.stderr.count("\n") < 15, result.stderr
 
 
 @pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")

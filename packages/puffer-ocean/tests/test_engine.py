@@ -13,6 +13,7 @@ import pytest
 import puffer.core
 from puffer.core.errors import ActionError, ClosedError, ResetNeeded, UsageError
 from puffer.ocean import Breakout, Cartpole, Engine, Squared
+from puffer.ocean.extension import load
 from puffer.ocean.squared.cy_squared import CySquared
 
 
@@ -74,7 +75,7 @@ def test_an_engine_says_what_it_needs() -> None:
         assert engine.single_observation_space == Breakout().single_observation_space
         assert engine.single_action_space == Breakout().single_action_space
         assert engine.max_steps == 10_000
-        assert engine.kernel == "scalar"
+        assert engine.kernel == load("puffer.ocean._native").describe("breakout")["kernels"][-1]
         engine.reset(0)
         assert engine.render("rgb_array").shape == (330, 576, 3)
 

@@ -12,6 +12,7 @@ import pytest
 from puffer.core.buffers import Buffers
 from puffer.core.stats import KEYS
 from puffer.ocean.envs import family
+from puffer.ocean.extension import load
 from puffer.ocean.native import OceanEnv
 
 EnvClass = type[OceanEnv]
@@ -78,6 +79,24 @@ def test_without_a_seed_each_reset_differs(env_class: EnvClass, same_actions: An
         assert (runs[0] != runs[1]) == (env_class.__name__ not in UNSEEDED)
 
 
+def test_every_kernel_plays_the_same(
+    env_class: EnvClass, play: Any, make_buffers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """61 simulations: blocks of any width are filled, and some simulations are left over."""
+    traces = []
+    for kernel in load(env_class.extension).describe(env_class.native_name)["kernels"]:
+        monkeypatch.setenv("PUFFER_OCEAN_KERNEL", kernel)
+        for num_threads in (1, 2):
+            buf = make_buffers(env_class, 61)
+            env = env_class(61, report_interval=50, num_threads=num_threads, buf=buf)
+            assert env.kernel == kernel
+            traces.append(play(env, 400))
+    for trace in traces[1:]:
+        assert_same(trace, traces[0])
+        np.testing.assert_array_equal(trace.final_observations, traces[0].final_observations)
+        assert repr(trace.infos) == repr(traces[0].infos)
+
+
 @pytest.mark.parametrize("num_threads", [2, 3])
 def test_threads_change_nothing(env_class: EnvClass, play: Any, num_threads: int) -> None:
     one = play(env_class(61, report_interval=50), 300)
@@ -94,8 +113,9 @@ def test_the_split_into_envs_changes_nothing(
 ) -> None:
     actions = random_actions(env_class(64), 300, seed=1)
     whole = play(env_class(64), 300, seed=11, actions=actions)
-    left = play(env_class(32), 300, seed=11, actions=actions[:, :32])
-    right = play(env_class(32), 300, seed=11 + 32, actions=actions[:, 32:])
+    half = actions.shape[1] // 2
+    left = play(env_class(32), 300, seed=11, actions=actions[:, :half])
+    right = play(env_class(32), 300, seed=11 + 32, actions=actions[:, half:])
     for name in ("observations", "rewards", "terminals", "truncations"):
         parts = np.concatenate([getattr(left, name), getattr(right, name)], axis=1)
         np.testing.assert_array_equal(getattr(whole, name), parts)
@@ -108,8 +128,7 @@ def test_an_ended_episode_is_followed_by_a_fresh_one(
         firsts = env.reset(1)[0].copy()
     low, high = firsts.min(axis=0), firsts.max(axis=0)
     trace = play(env_class(64, max_steps=2), 40)
-    ended = trace.terminals | trace.truncations
-    starts = trace.observations[ended]
+    starts = trace.observations[trace.of_agents(trace.over())]
     assert ((low <= starts) & (starts <= high)).all()
     if env_class.__name__ in UNSEEDED | PLAIN_START:
         return
@@ -126,11 +145,12 @@ def test_max_steps_truncates_and_nothing_else_does(env_class: EnvClass, play: An
     assert env.max_steps == 3
     trace = play(env, 200)
     lengths = np.zeros(32, int)
-    for terminals, truncations in zip(trace.terminals, trace.truncations, strict=True):
+    for truncations, over in zip(trace.truncations, trace.over(), strict=True):
         lengths += 1
-        assert (lengths[truncations] == 3).all()
+        assert (trace.of_agents(lengths)[truncations] == 3).all()
         assert (lengths <= 3).all()
-        lengths[terminals | truncations] = 0
+        assert over[lengths == 3].all()
+        lengths[over] = 0
     assert trace.truncations.any()
 
 
@@ -147,7 +167,7 @@ def test_final_observations_hold_the_end_of_the_episode(
         with_finals.final_observations[limit - 1][ended], longer.observations[limit - 1][ended]
     )
     # Rows of episodes that did not end were left alone.
-    going_on = ~(with_finals.terminals | with_finals.truncations)[0]
+    going_on = ~with_finals.of_agents(with_finals.over())[0]
     assert (with_finals.final_observations[0][going_on].view(np.uint8) == 0x2A).all()
 
 
@@ -156,16 +176,17 @@ def test_incremental_observations_equal_complete_ones(
 ) -> None:
     """A complete observation, written into `final_observations` at step k, shows no difference."""
     long = play(env_class(64, max_steps=1000), 60)
-    alive = np.ones(64, bool)
+    alive = np.ones(64, bool)  # simulations still in their first episode
     compared = 0
     for step in range(60):
-        alive &= ~long.terminals[step]
+        alive &= ~long.over()[step]
         if step % 7 == 3:
             short = play(
                 env_class(64, max_steps=step + 1, buf=make_buffers(env_class, 64)), step + 1
             )
+            rows = long.of_agents(alive)
             np.testing.assert_array_equal(
-                short.final_observations[step][alive], long.observations[step][alive]
+                short.final_observations[step][rows], long.observations[step][rows]
             )
             compared += int(alive.sum())
     assert compared >= 64
@@ -174,16 +195,17 @@ def test_incremental_observations_equal_complete_ones(
 def test_statistics_equal_a_recount(env_class: EnvClass, play: Any) -> None:
     trace = play(env_class(32, report_interval=0), 1000)
     returns, lengths = np.zeros(32), np.zeros(32, int)
-    for step, infos in enumerate(trace.infos):
-        returns += trace.rewards[step]
+    rewards = trace.rewards.reshape(1000, 32, trace.agents).mean(axis=2)
+    for step, (infos, over) in enumerate(zip(trace.infos, trace.over(), strict=True)):
+        returns += rewards[step]
         lengths += 1
-        over = trace.terminals[step] | trace.truncations[step]
-        assert [info["agent_id"] for info in infos] == list(np.flatnonzero(over))
+        simulations = [info["agent_id"] / trace.agents for info in infos]
+        assert simulations == list(np.flatnonzero(over))
         for info in infos:
-            agent = info["agent_id"]
+            simulation = info["agent_id"] // trace.agents
             assert info["episodes"] == 1
-            assert info["episode_return"] == pytest.approx(returns[agent], abs=1e-4)
-            assert info["episode_length"] == lengths[agent]
+            assert info["episode_return"] == pytest.approx(returns[simulation], rel=1e-5, abs=1e-4)
+            assert info["episode_length"] == lengths[simulation]
             assert set(KEYS) < set(info)
             assert 0 <= info["perf"] <= 1
         returns[over], lengths[over] = 0, 0
@@ -211,10 +233,11 @@ def test_interval_infos_are_the_means_of_the_episodes(env_class: EnvClass, play:
 def test_nothing_is_written_outside_the_rows(
     env_class: EnvClass, make_buffers: Any, random_actions: Any
 ) -> None:
-    """The env owns rows 1 to -1 of larger arrays, whose outer rows are sentinels."""
+    """The env owns all rows but one simulation's at each end of larger arrays: sentinels."""
     whole = make_buffers(env_class, 10)
+    agents = len(whole.rewards) // 10
     untouched = {name: array.copy() for name, array in whole.arrays().items() if array is not None}
-    with env_class(8, buf=whole.rows(1, 9), num_threads=2, max_steps=20) as env:
+    with env_class(8, buf=whole.rows(agents, 9 * agents), num_threads=2, max_steps=20) as env:
         env.reset(0)
         for row in random_actions(env, 300):
             env.step(row)
@@ -256,7 +279,8 @@ def test_python_signature_and_native_options_agree(env_class: EnvClass) -> None:
 
 def test_buffers_are_what_core_allocates(env_class: EnvClass) -> None:
     with env_class(3) as env:
-        fields = Buffers.fields(env.single_observation_space, env.single_action_space, 3)
+        assert env.num_simulations == 3
+        agents = env.num_agents
+        fields = Buffers.fields(env.single_observation_space, env.single_action_space, agents)
         for name, (shape, dtype) in fields.items():
             assert (getattr(env, name).shape, getattr(env, name).dtype) == (shape, dtype)
-        assert env.num_simulations == env.num_agents == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import platform
 import re
 import sys
 import types
@@ -283,7 +284,8 @@ def test_every_kernel_plays_as_the_scalar_one(
     probe: Any, extension: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernels = native.load(extension).describe("drift")["kernels"]
-    assert kernels[:2] == ["scalar", "baseline"]
+    assert kernels[0] == "scalar"
+    assert len(kernels) > 1 or platform.machine() not in ("x86_64", "AMD64")
     actions = np.random.default_rng(0).integers(0, 3, (200, 77))
     runs = []
     for kernel in kernels:
@@ -301,9 +303,9 @@ def test_every_kernel_plays_as_the_scalar_one(
     assert all(run == runs[0] for run in runs)
     with probe.Drift(2) as env:
         assert env.kernel == kernels[-1]
-    monkeypatch.setenv("PUFFER_OCEAN_KERNEL", "baseline")
+    monkeypatch.setenv("PUFFER_OCEAN_KERNEL", kernels[1])
     with probe.Drift(2) as env, probe.Pair(2) as other:
-        assert (env.kernel, other.kernel) == ("baseline", "scalar")
+        assert (env.kernel, other.kernel) == (kernels[1], "scalar")
 
 
 def test_a_half_is_what_numpy_makes_of_a_float(probe: Any) -> None:

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <cstring>
 
 #include <puffer/ocean/env.hpp>
 #include <puffer/ocean/lanes.hpp>
@@ -86,9 +85,8 @@ class DriftBlock {
     return env;
   }
 
-  void step(Io<std::int32_t> io, Lanes lanes) {
-    Ints push;
-    std::memcpy(&push, io.actions.data(), sizeof(push));
+  bool step(Io<std::int32_t> io, Lanes lanes) {
+    const auto push = load_lanes<Ints>(io.actions.data());
     Floats gust;
     for (std::size_t lane = 0; lane < kLanes; ++lane) {
       Rng rng = lanes[lane];
@@ -96,10 +94,8 @@ class DriftBlock {
     }
     speed_ += __builtin_convertvector(push - 1, Floats) * 0.125F + gust;
     at_ += speed_ * 0.1F;
-    const Floats rewards = 1 - at_ * at_;
-    std::memcpy(io.rewards.data(), &rewards, sizeof(rewards));
-    const Ints out = (at_ < -2) | (at_ > 2);
-    for (std::size_t lane = 0; lane < kLanes; ++lane) io.terminals[lane] = out[lane] != 0;
+    store_lanes(io.rewards.data(), 1 - at_ * at_);
+    return store_flags(io.terminals.data(), (at_ < -2) | (at_ > 2));
   }
 
   void observe(std::span<Half> rows) const {

@@ -42,8 +42,10 @@ function(puffer_add_envs module)
   target_include_directories(${module} PRIVATE "${CMAKE_CURRENT_BINARY_DIR}/${module}")
   target_compile_definitions(${module} PRIVATE PUFFER_MODULE_NAME=${module})
   if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
-    # No fused multiply-add: results are the same on every machine.
-    target_compile_options(${module} PRIVATE -ffp-contract=off)
+    # No fused multiply-add: results are the same on every machine. The first errors alone: of a
+    # missing `Obs` follow dozens, and the first one names it.
+    target_compile_options(${module} PRIVATE -ffp-contract=off
+      $<IF:$<CXX_COMPILER_ID:GNU>,-fmax-errors=3,-ferror-limit=3>)
     if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
       # Wide vectors are passed between functions of one file only, so that their ABI is no matter.
       target_compile_options(${module} PRIVATE -Wno-psabi)

@@ -7,6 +7,7 @@ moment hits each of them alike; the first round is a burn-in. Steps are agent st
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import statistics
@@ -25,6 +26,8 @@ from puffer.core.spaces import Box
 # The levels of the x86-64 psABI by a feature that each one brought.
 LEVELS = {"x86-64-v2": "sse4_2", "x86-64-v3": "avx2", "x86-64-v4": "avx512vl"}
 
+VARIABLE = "PUFFER_OCEAN_KERNEL"  # the engine reads it
+
 BATCHES = 16  # of actions, drawn beforehand; few enough to stay in the cache, like a policy's
 
 
@@ -39,11 +42,15 @@ class Case:
         options: Mapping[str, Any] | None = None,
         *,
         dtype: str = "int64",
+        kernel: str = "auto",
     ) -> None:
         if "num_threads" not in {option.name for option in spec.options}:
             raise UsageError(f"{spec.name} is not native: only native environments are measured")
         self.name, self.copies, self.threads = spec.name, copies, threads
-        self.env = spec.creator(**{**(options or {}), "num_envs": copies, "num_threads": threads})
+        with forced(kernel):
+            self.env = spec.creator(
+                **{**(options or {}), "num_envs": copies, "num_threads": threads}
+            )
         self.env.reset(seed=0)
         self.actions = draw_actions(self.env, dtype)
         self.rates: list[float] = []
@@ -70,6 +77,21 @@ class Case:
             "minimum": min(rates),
             "maximum": max(rates),
         }
+
+
+@contextlib.contextmanager
+def forced(kernel: str) -> Iterator[None]:
+    """Have environments made with this kernel, where they have it; `auto` leaves the choice."""
+    before = os.environ.get(VARIABLE)
+    if kernel != "auto":
+        os.environ[VARIABLE] = kernel
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(VARIABLE, None)
+        else:
+            os.environ[VARIABLE] = before
 
 
 def draw_actions(env: Any, dtype: str = "int64") -> list[np.ndarray]:

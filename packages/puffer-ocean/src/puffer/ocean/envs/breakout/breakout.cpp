@@ -1,3 +1,3 @@
-#include "breakout.hpp"
+#include "breakout_block.hpp"
 #include <puffer/ocean/registry.hpp>
-PUFFER_ENV(breakout, breakout::Breakout)
+PUFFER_ENV(breakout, breakout::Breakout, breakout::BreakoutBlock)

@@ -125,16 +125,12 @@ struct Breakout {
 
   void observe(std::span<Obs> out) const {
     observe_header(out);
-    for (std::size_t brick = 0; brick < kBricks; ++brick) {
-      const std::uint32_t row = bricks[brick / kColumns];
-      out[kHeader + brick] = (row >> (brick % kColumns)) & 1U ? 0.0F : 1.0F;
-    }
+    observe_bricks(out);
   }
 
   void update(std::span<Obs> out) const {
-    if (num_changed > kNoted) return observe(out);
     observe_header(out);
-    for (std::size_t k = 0; k < num_changed; ++k) out[kHeader + changed[k]] = 1;
+    update_bricks(out);
   }
 
   void draw(Canvas& canvas) const;
@@ -345,6 +341,19 @@ struct Breakout {
     out[7] = static_cast<float>(score) * (1.0F / kMaxScore);
     out[8] = static_cast<float>(lives) * (1.0F / kLives);
     out[9] = paddle_width * (1 / kPaddle);
+  }
+
+  void observe_bricks(std::span<Obs> out) const {
+    for (std::size_t brick = 0; brick < kBricks; ++brick) {
+      const std::uint32_t row = bricks[brick / kColumns];
+      out[kHeader + brick] = (row >> (brick % kColumns)) & 1U ? 0.0F : 1.0F;
+    }
+  }
+
+  // Those of the last step.
+  void update_bricks(std::span<Obs> out) const {
+    if (num_changed > kNoted) return observe_bricks(out);
+    for (std::size_t k = 0; k < num_changed; ++k) out[kHeader + changed[k]] = 1;
   }
 
   static constexpr std::size_t kNoted = 6;  // bricks; a step with more is observed in full

@@ -1,3 +1,3 @@
-#include "cartpole.hpp"
+#include "cartpole_block.hpp"
 #include <puffer/ocean/registry.hpp>
-PUFFER_ENV(cartpole, cartpole::Cartpole)
+PUFFER_ENV(cartpole, cartpole::Cartpole, cartpole::CartpoleBlock)

@@ -25,15 +25,34 @@ inline constexpr double kTrack = 2.4;
 inline constexpr double kTilt = 12 * 2 * std::numbers::pi / 360;
 
 // Sine and cosine by their series, exact to the last bits for |x| <= kTilt, within which every step
-// begins. The terms are paired so that few of them wait for one another.
-inline double sine(double x) {
-  const double y = x * x;
+// begins. The terms are paired so that few of them wait for one another. Number: double, or a vector
+// of them.
+template <class Number>
+Number sine(const Number& x) {
+  const Number y = x * x;
   return x + x * y * ((-1. / 6 + y * (1. / 120)) + y * y * (-1. / 5040 + y * (1. / 362880)));
 }
-inline double cosine(double x) {
-  const double y = x * x;
-  const double tail = (-1. / 720 + y * (1. / 40320)) - y * y * (1. / 3628800);
+template <class Number>
+Number cosine(const Number& x) {
+  const Number y = x * x;
+  const Number tail = (-1. / 720 + y * (1. / 40320)) - y * y * (1. / 3628800);
   return 1 + y * ((-1. / 2 + y * (1. / 24)) + y * y * tail);
+}
+
+// One step of the physics; the positions move by the speeds that were.
+template <class Number>
+void advance(const Number& force, Number& x, Number& x_speed, Number& theta, Number& theta_speed) {
+  constexpr double kMoment = kPoleMass * kHalfLength;
+  const Number sin = sine(theta);
+  const Number cos = cosine(theta);
+  const Number push = (force + kMoment * theta_speed * theta_speed * sin) * (1 / kTotalMass);
+  const Number theta_acceleration = (kGravity * sin - cos * push) /
+                                    (kHalfLength * (4.0 / 3 - kPoleMass / kTotalMass * cos * cos));
+  const Number x_acceleration = push - kMoment / kTotalMass * theta_acceleration * cos;
+  x += kSeconds * x_speed;
+  x_speed += kSeconds * x_acceleration;
+  theta += kSeconds * theta_speed;
+  theta_speed += kSeconds * theta_acceleration;
 }
 
 struct Cartpole {
@@ -57,7 +76,7 @@ struct Cartpole {
             .steps_per_second = static_cast<float>(1 / kSeconds)};
   }
 
-  explicit Cartpole(const Config& config) : max_steps(static_cast<float>(config.max_steps)) {}
+  explicit Cartpole(const Config& config) : max_steps(config.max_steps) {}
 
   // Drawn as floats, so that the observation shows the start to the last bit.
   void reset(Rng& rng) {
@@ -65,19 +84,7 @@ struct Cartpole {
   }
 
   void step(Io<Action> io, Rng& /*rng*/) {
-    const double force = io.actions[0] == 1 ? kForce : -kForce;
-    const double sin = sine(theta);
-    const double cos = cosine(theta);
-    constexpr double kMoment = kPoleMass * kHalfLength;
-    const double push = (force + kMoment * theta_speed * theta_speed * sin) * (1 / kTotalMass);
-    const double theta_acceleration =
-        (kGravity * sin - cos * push) /
-        (kHalfLength * (4.0 / 3 - kPoleMass / kTotalMass * cos * cos));
-    const double x_acceleration = push - kMoment / kTotalMass * theta_acceleration * cos;
-    x += kSeconds * x_speed;
-    x_speed += kSeconds * x_acceleration;
-    theta += kSeconds * theta_speed;
-    theta_speed += kSeconds * theta_acceleration;
+    advance(io.actions[0] == 1 ? kForce : -kForce, x, x_speed, theta, theta_speed);
     io.rewards[0] = 1;
     io.terminals[0] = std::abs(x) > kTrack || std::abs(theta) > kTilt;
   }
@@ -109,10 +116,10 @@ struct Cartpole {
   }
 
   float perf(const Episode& episode) const {
-    return static_cast<float>(episode.length) / max_steps;
+    return static_cast<float>(episode.length / max_steps);
   }
 
-  float max_steps;
+  double max_steps;
   double x = 0;
   double x_speed = 0;
   double theta = 0;

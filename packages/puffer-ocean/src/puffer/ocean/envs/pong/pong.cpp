@@ -1,3 +1,3 @@
-#include "pong.hpp"
+#include "pong_block.hpp"
 #include <puffer/ocean/registry.hpp>
-PUFFER_ENV(pong, pong::Pong)
+PUFFER_ENV(pong, pong::Pong, pong::PongBlock)

@@ -1,3 +1,3 @@
-#include "squared.hpp"
+#include "squared_block.hpp"
 #include <puffer/ocean/registry.hpp>
-PUFFER_ENV(squared, squared::Squared)
+PUFFER_ENV(squared, squared::Squared, squared::SquaredBlock)

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <concepts>
+#include <cstring>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -22,11 +24,14 @@ concept Block = Environment<E> && std::constructible_from<B, const typename E::C
                          Io<typename E::Action> io, Lanes lanes, std::span<typename E::Obs> rows) {
                   block.put(lane, env);
                   { seen.get(lane) } -> std::same_as<E>;
-                  block.step(io, lanes);  // all lanes; io holds their rows
+                  // All lanes, whose rows io holds: writes every reward and terminal, and says
+                  // whether any is true. The engine alone truncates.
+                  { block.step(io, lanes) } -> std::same_as<bool>;
                   seen.observe(rows);     // all lanes
                 };
 
-// Optional: `update(rows)` writes what has changed since `observe` or `update` of the same rows.
+// Optional: `update(rows)` writes what has changed since `observe` or `update` of the same rows. It
+// is called for lanes whose episode just ended as well; what it writes there is written over.
 template <class B, class E>
 concept UpdatingBlock = requires(B& block, std::span<typename E::Obs> rows) { block.update(rows); };
 
@@ -66,9 +71,11 @@ class Blocks final : public Simulations {
 
   void step(Range range, std::uint64_t seed, Logs& logs) override {
     const auto [blocks, rest] = split(range);
-    At<level>::call([this, blocks = blocks, seed, &logs] {
+    const Constants all{arrays_, rules_->spec.action.size, width_, rules_->spec.max_steps};
+    At<level>::call([this, blocks = blocks, &all, seed, &logs] {
+      Cell* cell = cells_.data() + blocks.first / kLanes;
       for (std::size_t i = blocks.first; i < blocks.last; i += kLanes) {
-        step_cell(cells_[i / kLanes], i, seed, logs);
+        step_cell(*cell++, i, all, seed, logs);
       }
     });
     rest_->step(rest, seed, logs);
@@ -130,6 +137,9 @@ class Blocks final : public Simulations {
   }
 
  private:
+  using Floats = Vector<float, kLanes>;
+  using Ints = Vector<std::int32_t, kLanes>;
+
   struct alignas(64) Cell {
     B<kLanes> block;
     std::array<float, kLanes> rewards{};  // of the episode so far
@@ -158,34 +168,55 @@ class Blocks final : public Simulations {
     std::fill_n(arrays_.masks + i, kLanes, true);
   }
 
-  void step_cell(Cell& cell, std::size_t i, std::uint64_t seed, Logs& logs) {
-    clear(i);
-    const std::size_t components = rules_->spec.action.size;
-    const auto* const actions = static_cast<const Action*>(arrays_.actions) + i * components;
-    const Io<Action> io{.actions = {actions, kLanes * components},
-                        .rewards = {arrays_.rewards + i, kLanes},
-                        .terminals = {arrays_.terminals + i, kLanes},
-                        .truncations = {arrays_.truncations + i, kLanes},
-                        .masks = {arrays_.masks + i, kLanes}};
-    for (auto& tick : cell.ticks) ++tick;
-    cell.block.step(io, Lanes{seed + i, cell.episodes.data(), cell.ticks.data()});
-    bool over = false;
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      cell.rewards[lane] += io.rewards[lane];
-      const bool late = cell.ticks[lane] >= rules_->spec.max_steps;
-      io.truncations[lane] |= late & !io.terminals[lane];
-      over |= io.terminals[lane] | io.truncations[lane];
-    }
+  // What a step reads again and again. A copy, for stores of bytes may alias any member.
+  struct Constants {
+    Arrays arrays;
+    std::size_t components;
+    std::size_t width;
+    std::int32_t max_steps;
+  };
+
+  void step_cell(Cell& cell, std::size_t i, const Constants& all, std::uint64_t seed, Logs& logs) {
+    std::memset(all.arrays.truncations + i, 0, kLanes);
+    std::memset(all.arrays.masks + i, 1, kLanes);
+    const auto* const actions = static_cast<const Action*>(all.arrays.actions) + i * all.components;
+    const Io<Action> io{.actions = {actions, kLanes * all.components},
+                        .rewards = {all.arrays.rewards + i, kLanes},
+                        .terminals = {all.arrays.terminals + i, kLanes},
+                        .truncations = {all.arrays.truncations + i, kLanes},
+                        .masks = {all.arrays.masks + i, kLanes}};
+    const Ints ticks = load_lanes<Ints>(cell.ticks.data()) + 1;
+    store_lanes(cell.ticks.data(), ticks);
+    const bool ended =
+        cell.block.step(io, Lanes{seed + i, cell.episodes.data(), cell.ticks.data()});
+    const auto rewards = load_lanes<Floats>(cell.rewards.data()) + load_lanes<Floats>(io.rewards.data());
+    store_lanes(cell.rewards.data(), rewards);
+    const std::span<Obs> rows{static_cast<Obs*>(all.arrays.observations) + i * all.width,
+                              kLanes * all.width};
     if constexpr (UpdatingBlock<B<kLanes>, E>) {
-      cell.block.update(rows(i));
+      cell.block.update(rows);
     } else {
-      std::as_const(cell.block).observe(rows(i));
+      std::as_const(cell.block).observe(rows);
     }
-    for (std::size_t lane = 0; over && lane < kLanes; ++lane) {
-      if (io.terminals[lane] || io.truncations[lane]) finish(cell, lane, i + lane, seed, logs);
-    }
+    std::array<bool, kLanes> late;
+    if (store_flags(late.data(), ticks >= all.max_steps) || ended) close(cell, i, seed, logs);
     if constexpr (HasMask<E>) {
       for (std::size_t lane = 0; lane < kLanes; ++lane) show_mask(i + lane, cell.block.get(lane));
+    }
+  }
+
+  // The rare path, one simulation after the other; compiled apart from the loop over the vectors.
+  [[gnu::noinline]] void close(Cell& cell, std::size_t i, std::uint64_t seed, Logs& logs) {
+    std::uint32_t over = 0;
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      const bool terminal = arrays_.terminals[i + lane];
+      const bool late = cell.ticks[lane] >= rules_->spec.max_steps;
+      arrays_.truncations[i + lane] = late & !terminal;
+      over |= static_cast<std::uint32_t>(late | terminal) << lane;
+    }
+    for (; over != 0; over &= over - 1) {
+      const auto lane = static_cast<std::size_t>(std::countr_zero(over));
+      finish(cell, lane, i + lane, seed, logs);
     }
   }
 

@@ -13,8 +13,12 @@ inline constexpr bool kNever = false;
 // The first fault alone: one that follows from another would only hide it.
 template <class E>
 constexpr void check_required_members() {
-  if constexpr (!HasTypes<E>) {
-    static_assert(kNever<E>, "an environment names its types: using Obs, using Action, Config");
+  if constexpr (!requires { typename E::Obs; }) {
+    static_assert(kNever<E>, "an environment needs `using Obs = ...`, an observation's element");
+  } else if constexpr (!requires { typename E::Action; }) {
+    static_assert(kNever<E>, "an environment needs `using Action = ...`, an action's component");
+  } else if constexpr (!requires { typename E::Config; }) {
+    static_assert(kNever<E>, "an environment needs a type `Config`, which holds its options");
   } else if constexpr (!ObservationType<typename E::Obs>) {
     static_assert(kNever<E>, "Obs must be std::uint8_t, std::int8_t, std::int32_t, float or Half");
   } else if constexpr (!ActionType<typename E::Action>) {

@@ -14,6 +14,7 @@
 
 #include "puffer/ocean/pool.hpp"
 #include "puffer/ocean/registry.hpp"
+#include "puffer/ocean/shares.hpp"
 #include "puffer/ocean/trial.hpp"
 
 namespace puffer::ocean {
@@ -187,19 +188,18 @@ class Engine {
     const int limit = static_cast<int>(std::min<std::size_t>(logs_.groups.size(), 1U << 20U));
     pool_.reset();
     pool_ = std::make_unique<Pool>(std::min(num_threads, limit));
+    shares_ = std::make_unique<Shares>(logs_.groups.size(), static_cast<std::size_t>(pool_->size()));
   }
 
-  // Calls work(range) in every thread, with ranges that are whole groups.
+  // Calls work(range) in all threads until everything is done; ranges are whole groups.
   template <class Work>
   void share(Work&& work) {
+    if (pool_->size() == 1) return work(Range{0, num_envs_});
+    shares_->open();
     pool_->run([&](int worker) {
-      const auto part = [&](int of) {
-        const std::size_t groups = logs_.groups.size() * static_cast<std::size_t>(of) /
-                                   static_cast<std::size_t>(pool_->size());
-        return std::min(groups * logs_.group_size, num_envs_);
-      };
-      const Range range{part(worker), part(worker + 1)};
-      if (range.first < range.last) work(range);
+      shares_->work(static_cast<std::size_t>(worker), [&](std::size_t first, std::size_t last) {
+        work(Range{first * logs_.group_size, std::min(last * logs_.group_size, num_envs_)});
+      });
     });
   }
 
@@ -234,6 +234,7 @@ class Engine {
   std::uint64_t seed_ = 0;
   std::int64_t steps_ = 0;
   bool started_ = false;
+  std::unique_ptr<Shares> shares_;  // of the pool's threads
   std::unique_ptr<Pool> pool_;
   struct BackgroundStep {
     Engine* engine;

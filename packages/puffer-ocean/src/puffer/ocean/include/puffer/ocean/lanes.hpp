@@ -1,9 +1,15 @@
 // What a block is made of: vectors with a lane for each simulation, and the lanes' random streams.
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <type_traits>
 
+#include "puffer/ocean/env.hpp"
 #include "puffer/ocean/rng.hpp"
 
 namespace puffer::ocean {
@@ -20,7 +26,82 @@ struct VectorOf {
 // b`, and v[lane].
 template <class T, std::size_t kLanes>
 using Vector = typename detail::VectorOf<T, kLanes>::Type;
+
+// Between vectors and memory that is aligned for its elements alone.
+template <class V, class T>
+V load_lanes(const T* from) {
+  V vector;
+  std::memcpy(&vector, from, sizeof(V));
+  return vector;
+}
+template <class V, class T>
+void store_lanes(T* to, const V& vector) {
+  std::memcpy(to, &vector, sizeof(V));
+}
+
+// Writes the lanes of a comparison as flags; true if any is set.
+template <class Mask>
+bool store_flags(bool* flags, Mask mask) {
+  using Lane = std::remove_cvref_t<decltype(mask[0])>;
+  constexpr std::size_t kLanes = sizeof(Mask) / sizeof(Lane);
+  constexpr std::size_t kGroup = std::min(sizeof(Lane), kLanes);  // lanes that make a word of flags
+  static constexpr std::array<Lane, kLanes> kOnes = [] {
+    std::array<Lane, kLanes> ones{};
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      std::array<bool, sizeof(Lane)> word{};
+      word[lane % kGroup] = true;
+      ones[lane] = std::bit_cast<Lane>(word);
+    }
+    return ones;
+  }();
+  std::array<Lane, kLanes> words;
+  store_lanes(words.data(), mask & load_lanes<Mask>(kOnes.data()));
+  Lane any = 0;
+  for (std::size_t first = 0; first < kLanes; first += kGroup) {
+    Lane word = 0;
+#pragma GCC unroll 8
+    for (std::size_t lane = first; lane < first + kGroup; ++lane) word |= words[lane];
+    std::memcpy(flags + first, &word, kGroup);
+    any |= word;
+  }
+  return any != 0;
+}
+
+// Writes four elements of each lane, `rows[stride * lane]` and the next three: a[lane] to d[lane].
+template <std::size_t kLanes>
+void store_rows(float* rows, std::size_t stride, const float* a, const float* b, const float* c,
+                const float* d) {
+  using Four = Vector<float, 4>;
+#if defined(__clang__)
+#define PUFFER_OCEAN_MIX(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#else
+#define PUFFER_OCEAN_MIX(x, y, ...) __builtin_shuffle(x, y, Vector<std::int32_t, 4>{__VA_ARGS__})
 #endif
+#pragma GCC unroll 4
+  for (std::size_t lane = 0; lane < kLanes; lane += 4) {
+    const auto p = load_lanes<Four>(a + lane), q = load_lanes<Four>(b + lane);
+    const auto r = load_lanes<Four>(c + lane), s = load_lanes<Four>(d + lane);
+    const Four pq01 = PUFFER_OCEAN_MIX(p, q, 0, 4, 1, 5), pq23 = PUFFER_OCEAN_MIX(p, q, 2, 6, 3, 7);
+    const Four rs01 = PUFFER_OCEAN_MIX(r, s, 0, 4, 1, 5), rs23 = PUFFER_OCEAN_MIX(r, s, 2, 6, 3, 7);
+    float* const out = rows + stride * lane;
+    store_lanes(out, PUFFER_OCEAN_MIX(pq01, rs01, 0, 1, 4, 5));
+    store_lanes(out + stride, PUFFER_OCEAN_MIX(pq01, rs01, 2, 3, 6, 7));
+    store_lanes(out + 2 * stride, PUFFER_OCEAN_MIX(pq23, rs23, 0, 1, 4, 5));
+    store_lanes(out + 3 * stride, PUFFER_OCEAN_MIX(pq23, rs23, 2, 3, 6, 7));
+  }
+#undef PUFFER_OCEAN_MIX
+}
+#endif
+
+// The rows of one lane, of a simulation whose actions have one component.
+template <class Action>
+Io<Action> of_lane(const Io<Action>& io, std::size_t lane) {
+  return {.actions = io.actions.subspan(lane, 1),
+          .rewards = io.rewards.subspan(lane, 1),
+          .terminals = io.terminals.subspan(lane, 1),
+          .truncations = io.truncations.subspan(lane, 1),
+          .masks = io.masks.subspan(lane, 1)};
+}
 
 // The random streams of a block's lanes in the present step.
 struct Lanes {

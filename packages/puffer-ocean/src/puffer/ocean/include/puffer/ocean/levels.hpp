@@ -14,13 +14,12 @@
 
 namespace puffer::ocean {
 
-// The levels of the x86-64 psABI; elsewhere there is the first one alone, which is what the compiler
-// was told to build for.
+// The levels of the x86-64 psABI; `kBaseline` is what the compiler was told to build for, and the
+// only one elsewhere.
 enum class Level : std::uint8_t { kBaseline, kV2, kV3, kV4 };
 
 inline constexpr std::array<std::string_view, 4> kLevelNames{"baseline", "x86-64-v2", "x86-64-v3",
                                                              "x86-64-v4"};
-inline constexpr std::size_t kNumLevels = PUFFER_OCEAN_X86 ? 4 : 1;
 
 // How many 32-bit lanes one vector register has.
 constexpr std::size_t lanes_of(Level level) {

@@ -115,12 +115,13 @@ Kernel block_kernel() {
 
 template <class E, template <std::size_t> class B>
 EnvEntry with_blocks(EnvEntry entry) {
+#if PUFFER_OCEAN_X86  // what lacks the second level there is old enough for the scalar form
+  entry.kernels.push_back(block_kernel<E, B, Level::kV2>());
+  entry.kernels.push_back(block_kernel<E, B, Level::kV3>());
+  entry.kernels.push_back(block_kernel<E, B, Level::kV4>());
+#else
   entry.kernels.push_back(block_kernel<E, B, Level::kBaseline>());
-  if constexpr (kNumLevels > 1) {
-    entry.kernels.push_back(block_kernel<E, B, Level::kV2>());
-    entry.kernels.push_back(block_kernel<E, B, Level::kV3>());
-    entry.kernels.push_back(block_kernel<E, B, Level::kV4>());
-  }
+#endif
   return entry;
 }
 
@@ -130,7 +131,7 @@ EnvEntry entry(const char* name) {
   EnvEntry entry = detail::entry<E>(name);
   if constexpr (!Block<B<lanes_of(Level::kBaseline)>, E>) {
     static_assert(kNever<E>,
-                  "a block needs B(const Config&), put(lane, env), get(lane), step(io, lanes), "
+                  "a block needs B(const Config&), put(lane, env), get(lane), bool step(io, lanes), "
                   "observe(rows)");
     return entry;
   } else {

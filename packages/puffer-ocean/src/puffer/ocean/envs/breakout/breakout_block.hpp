@@ -1,0 +1,182 @@
+// Breakout with a game in each lane of a vector; the rules are those of breakout.hpp.
+#pragma once
+
+#include <utility>
+
+#include <puffer/ocean/lanes.hpp>
+
+#include "breakout.hpp"
+
+namespace breakout {
+
+// The ball in the open, for all lanes; a game whose ball meets anything within the step, or waits
+// to be served, is played by the scalar rules instead, from the beginning of the step.
+template <std::size_t kLanes>
+class BreakoutBlock {
+  using Ints = Vector<std::int32_t, kLanes>;
+  using Floats = Vector<float, kLanes>;
+  using Array = std::array<float, kLanes>;
+
+ public:
+  explicit BreakoutBlock(const Config& config) : games_(filled(Breakout(config))) {}
+
+  void put(std::size_t lane, const Breakout& env) {
+    games_[lane] = env;
+    touched_ = true;
+    show(lane);
+  }
+
+  Breakout get(std::size_t lane) const {
+    Breakout env = games_[lane];
+    env.paddle_x = paddle_x_[lane];
+    env.x = x_[lane];
+    env.y = y_[lane];
+    return env;
+  }
+
+  bool step(Io<std::int32_t> io, Lanes lanes) {
+    const auto move = load_lanes<Ints>(io.actions.data());
+    // A comparison that holds is -1.
+    const Floats direction =
+        __builtin_convertvector((move == +kLeft) - (move == +kRight), Floats);
+    const Floats stride = direction * kPaddleSpeed * kTick;
+    const Floats end = kWidth - load_lanes<Floats>(paddle_width_.data());
+    const Floats dx = load_lanes<Floats>(x_speed_.data()) * kTick;
+    const Floats dy = load_lanes<Floats>(y_speed_.data()) * kTick;
+    auto paddle_x = load_lanes<Floats>(paddle_x_.data());
+    auto x = load_lanes<Floats>(x_.data()), y = load_lanes<Floats>(y_.data());
+    Ints event = (load_lanes<Floats>(in_play_.data()) == 0) |
+                 (load_lanes<Floats>(score_.data()) == static_cast<float>(kMaxScore));
+    if (touched_) [[unlikely]]
+      forget_changes();
+    for (int tick = 0; tick < games_[0].frame_skip; ++tick) {
+      paddle_x += stride;
+      paddle_x = paddle_x < 0 ? Floats{} : paddle_x;
+      paddle_x = paddle_x > end ? end : paddle_x;
+      const Floats next_x = x + dx, next_y = y + dy;
+      event |= (y < kWallBottom) | (next_y < kWallBottom) | (next_y > kPaddleY - kBall) |
+               (next_x < 0) | (next_x > kWidth - kBall);
+      x = next_x;
+      y = next_y;
+    }
+    std::array<bool, kLanes> meets;
+    std::ranges::fill(io.rewards, 0.0F);
+    std::ranges::fill(io.terminals, false);
+    touched_ = store_flags(meets.data(), event);
+    if (!touched_) {
+      store_lanes(paddle_x_.data(), paddle_x);
+      store_lanes(x_.data(), x);
+      store_lanes(y_.data(), y);
+      return false;
+    }
+    blend(paddle_x_, event, paddle_x);
+    blend(x_, event, x);
+    blend(y_, event, y);
+    return play(io, lanes, meets);
+  }
+
+  void observe(std::span<float> rows) const {
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      get(lane).observe(rows.subspan(lane * kRow, kRow));
+    }
+  }
+
+  void update(std::span<float> rows) const {
+    show_header(rows.data());
+    if (touched_) show_bricks(rows);
+  }
+
+ private:
+  static constexpr std::size_t kRow = kHeader + kBricks;
+
+  static std::array<Breakout, kLanes> filled(const Breakout& env) {
+    return [&]<std::size_t... lane>(std::index_sequence<lane...>) {
+      return std::array<Breakout, kLanes>{(static_cast<void>(lane), env)...};
+    }(std::make_index_sequence<kLanes>());
+  }
+
+  // Takes the new values of the lanes without an event.
+  static void blend(Array& state, const Ints& event, const Floats& fresh) {
+    store_lanes(state.data(), event ? load_lanes<Floats>(state.data()) : fresh);
+  }
+
+  // What vectors compute with or show, from the game of a lane.
+  void show(std::size_t lane) {
+    const Breakout& env = games_[lane];
+    paddle_x_[lane] = env.paddle_x;
+    paddle_width_[lane] = env.paddle_width;
+    x_[lane] = env.x;
+    y_[lane] = env.y;
+    x_speed_[lane] = env.x_speed;
+    y_speed_[lane] = env.y_speed;
+    in_play_[lane] = env.in_play ? 1.0F : 0.0F;
+    score_[lane] = static_cast<float>(env.score);
+    lives_[lane] = static_cast<float>(env.lives);
+  }
+
+  [[gnu::noinline]] bool play(Io<std::int32_t> io, Lanes lanes,
+                              const std::array<bool, kLanes>& chosen) {
+    bool ended = false;
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      if (!chosen[lane]) continue;
+      Breakout& env = games_[lane];
+      env.paddle_x = paddle_x_[lane];
+      env.x = x_[lane];
+      env.y = y_[lane];
+      Rng rng = lanes[lane];
+      env.step(of_lane(io, lane), rng);
+      show(lane);
+      ended |= io.terminals[lane];
+    }
+    return ended;
+  }
+
+  [[gnu::noinline]] void forget_changes() {
+    for (Breakout& env : games_) env.num_changed = 0;
+  }
+
+  void show_header(float* rows) const {
+    std::array<Array, kHeader> seen;
+    const auto scale = [&](std::size_t k, const Array& value, float factor) {
+      store_lanes(seen[k].data(), load_lanes<Floats>(value.data()) * factor);
+    };
+    scale(0, paddle_x_, 1 / kWidth);
+    seen[1].fill(kPaddleY / kHeight);
+    scale(2, x_, 1 / kWidth);
+    scale(3, y_, 1 / kHeight);
+    scale(4, x_speed_, 1 / 512.0F);
+    scale(5, y_speed_, 1 / 512.0F);
+    scale(6, in_play_, 1 / 5.0F);
+    scale(7, score_, 1.0F / kMaxScore);
+    scale(8, lives_, 1.0F / kLives);
+    scale(9, paddle_width_, 1 / kPaddle);
+    for (std::size_t k = 0; k < 8; k += 4) {
+      store_rows<kLanes>(rows + k, kRow, seen[k].data(), seen[k + 1].data(), seen[k + 2].data(),
+                         seen[k + 3].data());
+    }
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      rows[lane * kRow + 8] = seen[8][lane];
+      rows[lane * kRow + 9] = seen[9][lane];
+    }
+  }
+
+  [[gnu::noinline]] void show_bricks(std::span<float> rows) const {
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      games_[lane].update_bricks(rows.subspan(lane * kRow, kRow));
+    }
+  }
+
+  std::array<Breakout, kLanes> games_;  // without paddle_x, x and y, which are below
+  Array paddle_x_{};
+  Array paddle_width_{};
+  Array x_{};
+  Array y_{};
+  Array x_speed_{};
+  Array y_speed_{};
+  Array in_play_{};
+  Array score_{};
+  Array lives_{};
+  bool touched_ = true;  // whether a game of games_ was, in the last step
+};
+
+}  // namespace breakout
