@@ -14,9 +14,12 @@ import dataclasses
 import fnmatch
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from puffer.core.errors import MissingPackageError, UnknownEnvError, near
+
+if TYPE_CHECKING:
+    import importlib.metadata
 
 GROUP = "puffer.envs"
 
@@ -106,13 +109,13 @@ class EnvFamily:
 @functools.cache
 def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
     """Return those of our group by name, whether they load or not."""
+    import importlib.metadata  # half the time of importing Puffer: who asks for no name needs none
+
     return {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}
 
 
 @functools.cache
 def _load() -> tuple[dict[str, EnvFamily], tuple[str, ...]]:
-    import importlib.metadata  # half the time of importing Puffer: who asks for no name needs none
-
     found: dict[str, EnvFamily] = {}
     problems = []
     for entry in _entry_points().values():
