@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -44,7 +45,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
 
     def install(**families: Any) -> None:
         entries = [Entry(name, f"puffer_{name}:family", f) for name, f in families.items()]
-        monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: entries)
+        monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: entries)
         forget()
 
     yield install
