@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import subprocess
@@ -35,16 +36,33 @@ class Case:
         module: what the extra brings; an environment may be missing only where this is.
         options: of the creator, for all of them.
         unrepeatable: why the same seed does not give the same trajectory; "" if it does.
+        steps: name -> steps that it is played for, where 1,000 would take minutes.
     """
 
     names: tuple[str, ...]
     module: str
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     unrepeatable: str = ""
+    steps: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def steps_of(self, name: str) -> int:
+        return self.steps.get(name.partition("/")[2], STEPS)
 
 
 CASES = {
     "atari": Case(("breakout", "pong", "montezuma_revenge"), "ale_py"),
+    "box2d": Case(("LunarLander-v3", "BipedalWalker-v3", "CarRacing-v3"), "Box2D"),
+    "butterfly": Case(
+        ("knights_archers_zombies", "cooperative_pong", "pistonball"),
+        "pymunk",
+        {"max_cycles": 60},
+        steps={"cooperative_pong": 250, "pistonball": 200},
+    ),
+    "minigrid": Case(
+        ("MiniGrid-DoorKey-5x5-v0", "MiniGrid-Fetch-8x8-N3-v0", "BabyAI-GoTo-v0"), "minigrid"
+    ),
+    "mujoco": Case(("HalfCheetah-v5", "Ant-v5", "Humanoid-v5", "Pusher-v5"), "mujoco"),
+    "toy-text": Case(("FrozenLake-v1", "Taxi-v4", "CliffWalking-v1", "Blackjack-v1"), "gymnasium"),
     "classic-control": Case(
         (
             "CartPole-v1",
@@ -81,7 +99,7 @@ def make(name: str, **kwargs: Any) -> Any:
 
 
 def play(name: str, **vec: Any) -> tuple[list[bytes], int]:
-    """Return what 1,000 random steps of two environments left in each array, and the episodes."""
+    """Return what random steps of two environments left in each array, and the episodes."""
     case, spec = case_of(name), registry.find(name)
     episodes, trace = 0, []
     options = dict(case.options)
@@ -89,7 +107,7 @@ def play(name: str, **vec: Any) -> tuple[list[bytes], int]:
         vecenv.action_space.seed(3)
         space = vecenv.single_observation_space
         observations, _ = vecenv.reset(seed=5)
-        for _ in range(STEPS // 2):
+        for _ in range(case.steps_of(name) // 2):
             assert (observations >= space.low).all()
             assert (observations <= space.high).all()
             observations, *outcome, infos = vecenv.step(vecenv.action_space.sample())
@@ -133,7 +151,7 @@ def test_it_keeps_the_contract_of_its_interface(name: str) -> None:
         spec: EnvSpec = registry.find(name)
         testing.check_env(lambda buf=None: spec.creator(**case_of(name).options, buf=buf))
         return
-    with env, warnings.catch_warnings():
+    with contextlib.closing(env), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if isinstance(env, gymnasium.Env):
             assert isinstance(env, GymnasiumPufferEnv)
@@ -149,7 +167,7 @@ def test_two_workers_repeat_what_one_process_does(name: str) -> None:
     make(name).close()
     serial, episodes = play(name, backend="serial")
     workers, same = play(name, backend="multiprocessing", num_workers=2)
-    assert len(serial) == len(workers) == STEPS // 2
+    assert len(serial) == len(workers) == case_of(name).steps_of(name) // 2
     if case_of(name).unrepeatable:
         return
     for step, (one, other) in enumerate(zip(serial, workers, strict=True)):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Dict, Discrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 
+from puffer.core.emulation import GymnasiumPufferEnv
 from puffer.core.errors import UsageError
 from puffer.train import actions as act
 from puffer.train.cleanrl import Policy, RecurrentPolicy
 from puffer.train.models import (
     Convolutional,
     Default,
+    Grid,
     LSTMWrapper,
     MinGRUWrapper,
     ResNet,
@@ -75,6 +78,60 @@ def test_the_nature_network_has_the_published_size():
     convolutions = [(32, 4, 8, 8), (64, 32, 4, 4), (64, 64, 3, 3)]
     assert sizes == [*convolutions, (512, 3136), (3, 512), (1, 512)]
     assert ResNet(env).encoder.in_features == 32 * 11 * 11
+
+
+class Mission(gymnasium.Env):
+    """What MiniGrid shows, as an environment of its own."""
+
+    observation_space = Dict(
+        {
+            "direction": Discrete(4),
+            "image": Box(0, 10, (7, 7, 3), np.uint8),
+            "mission": MultiDiscrete([56] * 12, dtype=np.uint8),
+        }
+    )
+    action_space = Discrete(7)
+
+
+@pytest.mark.parametrize("wrapper", [LSTMWrapper, MinGRUWrapper])
+def test_grid_reads_the_view_and_the_mission(wrapper):
+    env = GymnasiumPufferEnv(Mission())
+    policy = Grid(env, hidden_size=16)
+    env.env.observation_space.seed(1)
+    samples = [Mission.observation_space.sample() for _ in range(2)]
+    samples[1] = {**samples[0], "mission": samples[0]["mission"].copy()}
+    samples[1]["mission"][3] ^= 1
+    make_row = env.emulated.observation.row_maker()
+    observations = torch.as_tensor(np.stack([make_row(sample) for sample in samples]))
+    logits, value = policy(observations)
+    assert (logits.shape, value.shape) == ((2, 7), (2, 1))
+    assert not torch.equal(value[0], value[1])
+    logits, value, _ = wrapper(env, policy)(observations)
+    assert (logits.shape, value.shape) == ((2, 7), (2, 1))
+
+
+def test_grid_sees_categories_not_magnitudes():
+    policy = Grid(GymnasiumPufferEnv(View()), hidden_size=16)
+    image = torch.zeros((1, 7, 7, 3), dtype=torch.uint8)
+    image[0, 3, 3, 1] = 4
+    cells = policy.cells.weight
+    expected = cells[0] + cells[16 + 4] + cells[32]
+    seen = []
+    policy.convolutions.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    policy(image)
+    torch.testing.assert_close(seen[0][0, :, 3, 3], expected)
+
+
+def test_grid_refuses_what_is_no_grid():
+    class Vector(gymnasium.Env):
+        observation_space, action_space = Box(0, 10, (7,), np.uint8), Discrete(2)
+
+    with pytest.raises(UsageError, match="Grid sees"):
+        Grid(GymnasiumPufferEnv(Vector()))
+
+
+class View(gymnasium.Env):
+    observation_space, action_space = Box(0, 10, (7, 7, 3), np.uint8), Discrete(7)
 
 
 @pytest.mark.parametrize(

@@ -61,3 +61,10 @@ def own_limit(name: str) -> Mapping[str, Any]:
     """Return the option `max_episode_steps` with Gymnasium's limit for `name`, if it has one."""
     limit = gymnasium.spec(name).max_episode_steps
     return {} if limit is None else {"max_episode_steps": limit}
+
+
+def newest(name: str) -> str:
+    """Return the id of the highest installed version of what `name`, such as `Taxi-v4`, names."""
+    stem = name.rpartition("-v")[0]
+    found = [spec for spec in gymnasium.registry.values() if spec.name == stem]
+    return max(found, key=lambda spec: spec.version or 0).id if found else name

@@ -7,6 +7,7 @@ recurrent: it is called with the state too, see `RecurrentWrapper.forward`.
 """
 
 from puffer.train.models.default import Default
+from puffer.train.models.grid import Grid
 from puffer.train.models.image import Convolutional, ResNet
 from puffer.train.models.recurrent import LSTMWrapper, MinGRUWrapper, RecurrentWrapper
 from puffer.train.models.scan import linear_scan
@@ -14,6 +15,7 @@ from puffer.train.models.scan import linear_scan
 __all__ = [
     "Convolutional",
     "Default",
+    "Grid",
     "LSTMWrapper",
     "MinGRUWrapper",
     "RecurrentWrapper",
