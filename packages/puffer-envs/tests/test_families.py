@@ -58,6 +58,9 @@ CASES = {
         {"max_cycles": 60},
         steps={"cooperative_pong": 250, "pistonball": 200},
     ),
+    "crafter": Case(
+        ("CrafterReward-v1",), "crafter", {"area": 24}, steps={"CrafterReward-v1": 400}
+    ),
     "minigrid": Case(
         ("MiniGrid-DoorKey-5x5-v0", "MiniGrid-Fetch-8x8-N3-v0", "BabyAI-GoTo-v0"), "minigrid"
     ),
