@@ -130,6 +130,14 @@ def test_wrong_options(kwargs: dict[str, Any], sentence: str) -> None:
     assert str(caught.value) == sentence
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere windows need no such variable")
+def test_a_window_without_a_display_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(UsageError, match="there is no display for the window of CartPole-v1: set"):
+        classic_control.make("CartPole-v1", render_mode="human")
+
+
 def test_drawing_without_pygame_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pygame", None)
     with pytest.raises(MissingPackageError) as caught:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.metadata
 import importlib.util
 import subprocess
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class Case:
         options: of the creator, for all of them.
         unrepeatable: why the same seed does not give the same trajectory; "" if it does.
         steps: name -> steps that it is played for, where 1,000 would take minutes.
+        package: the distribution whose version counts; "" is that of the module.
     """
 
     names: tuple[str, ...]
@@ -44,6 +46,7 @@ class Case:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     unrepeatable: str = ""
     steps: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    package: str = ""
 
     def steps_of(self, name: str) -> int:
         return self.steps.get(name.partition("/")[2], STEPS)
@@ -57,6 +60,7 @@ CASES = {
         "pymunk",
         {"max_cycles": 60},
         steps={"cooperative_pong": 250, "pistonball": 200},
+        package="pettingzoo",
     ),
     "crafter": Case(
         ("CrafterReward-v1",), "crafter", {"area": 24}, steps={"CrafterReward-v1": 400}
@@ -64,7 +68,9 @@ CASES = {
     "minigrid": Case(
         ("MiniGrid-DoorKey-5x5-v0", "MiniGrid-Fetch-8x8-N3-v0", "BabyAI-GoTo-v0"), "minigrid"
     ),
-    "mujoco": Case(("HalfCheetah-v5", "Ant-v5", "Humanoid-v5", "Pusher-v5"), "mujoco"),
+    "mujoco": Case(
+        ("HalfCheetah-v5", "Ant-v5", "Humanoid-v5", "Pusher-v5"), "mujoco", package="mujoco"
+    ),
     "toy-text": Case(("FrozenLake-v1", "Taxi-v4", "CliffWalking-v1", "Blackjack-v1"), "gymnasium"),
     "classic-control": Case(
         (
@@ -99,6 +105,13 @@ def make(name: str, **kwargs: Any) -> Any:
         if importlib.util.find_spec(case.module) is None:
             pytest.skip(str(error))
         raise
+
+
+def package_of(case: Case) -> str:
+    """Return the distribution that brings the family, and its version."""
+    top = case.module.partition(".")[0]
+    name = case.package or importlib.metadata.packages_distributions().get(top, [top])[0]
+    return f"{name} {importlib.metadata.version(name)}"
 
 
 def play(name: str, **vec: Any) -> tuple[list[bytes], int]:
@@ -147,8 +160,15 @@ def test_an_unknown_name_lists_the_nearest(family: str) -> None:
 
 
 @pytest.mark.parametrize("name", EACH)
-def test_it_keeps_the_contract_of_its_interface(name: str) -> None:
+def test_it_keeps_the_contract_of_its_interface(
+    name: str,
+    record_property: Callable[[str, object], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the checker makes environments past us, which leave a log there
     env = make(name)
+    record_property("package", package_of(case_of(name)))
     if isinstance(env, PufferEnv):
         env.close()
         spec: EnvSpec = registry.find(name)
@@ -165,13 +185,17 @@ def test_it_keeps_the_contract_of_its_interface(name: str) -> None:
             parallel_api_test(env, num_cycles=100)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", EACH)
-def test_two_workers_repeat_what_one_process_does(name: str) -> None:
+def test_two_workers_repeat_what_one_process_does(
+    name: str, record_property: Callable[[str, object], None]
+) -> None:
     make(name).close()
     serial, episodes = play(name, backend="serial")
     workers, same = play(name, backend="multiprocessing", num_workers=2)
     assert len(serial) == len(workers) == case_of(name).steps_of(name) // 2
-    if case_of(name).unrepeatable:
+    if reason := case_of(name).unrepeatable:
+        record_property("unrepeatable", reason)
         return
     for step, (one, other) in enumerate(zip(serial, workers, strict=True)):
         assert one == other, f"step {step} differs"

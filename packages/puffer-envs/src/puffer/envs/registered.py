@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -52,9 +54,15 @@ def make_registered(
 
 
 def check_render_mode(name: str, render_mode: str | None, known: Sequence[str]) -> None:
-    """Refuse a render mode that `name` has not."""
+    """Refuse a render mode that `name` has not, and a window where there is no display."""
     if render_mode is not None and render_mode not in known:
         raise UsageError(f"render_mode={render_mode!r}: {name} draws as {' or '.join(known)}")
+    displays = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
+    if render_mode == "human" and sys.platform == "linux" and not os.environ.keys() & displays:
+        raise UsageError(
+            f"render_mode='human': there is no display for the window of {name}: set DISPLAY, or "
+            "draw with render_mode='rgb_array' (puffer-train: --video FILE)"
+        )
 
 
 def own_limit(name: str) -> Mapping[str, Any]:
