@@ -16,6 +16,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from game_boy import write_rom
 from gymnasium.utils.env_checker import check_env as check_gymnasium
 
 import puffer.vector
@@ -70,6 +71,13 @@ CASES = {
     ),
     "mujoco": Case(
         ("HalfCheetah-v5", "Ant-v5", "Humanoid-v5", "Pusher-v5"), "mujoco", package="mujoco"
+    ),
+    "pokemon-red": Case(
+        ("pokemon_red",),
+        "pyboy",
+        {"rom_path": write_rom()},
+        steps={"pokemon_red": 300},
+        package="pyboy",
     ),
     "toy-text": Case(("FrozenLake-v1", "Taxi-v4", "CliffWalking-v1", "Blackjack-v1"), "gymnasium"),
     "classic-control": Case(
