@@ -79,6 +79,12 @@ CASES = {
         steps={"pokemon_red": 300},
         package="pyboy",
     ),
+    "minihack": Case(
+        ("MiniHack-River-v0", "MiniHack-KeyRoom-S5-v0", "MiniHack-MultiRoom-N4-v0"),
+        "minihack",
+        steps={"MiniHack-MultiRoom-N4-v0": 400},
+    ),
+    "nethack": Case(("NetHackScore-v0", "NetHackStaircase-v0", "NetHackGold-v0"), "nle"),
     "toy-text": Case(("FrozenLake-v1", "Taxi-v4", "CliffWalking-v1", "Blackjack-v1"), "gymnasium"),
     "classic-control": Case(
         (

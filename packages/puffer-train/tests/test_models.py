@@ -18,10 +18,12 @@ from puffer.train.models import (
     Grid,
     LSTMWrapper,
     MinGRUWrapper,
+    NetHack,
     ResNet,
     linear_scan,
 )
 from puffer.train.models.default import Heads
+from puffer.train.models.nethack import crop
 from puffer.train.models.recurrent import MinGRU
 from puffer.train.models.scan import halve, walk
 from puffer.train.rollout import forward
@@ -303,3 +305,63 @@ def test_small_policies_run_on_one_thread(match_class, monkeypatch):
     assert choose_threads(Default(env), env, 8192) == 1
     assert choose_threads(Default(env, hidden_size=4096), env, 2**17) == 6
     assert choose_threads(LSTMWrapper(env, Default(env, hidden_size=16)), env, 64) == 1
+
+
+class Dungeon(gymnasium.Env):
+    """What NLE shows by default, as an environment of its own."""
+
+    action_space = Discrete(23)
+
+    def __init__(self, *hidden):
+        self.observation_space = Dict(
+            {
+                key: space
+                for key, space in {
+                    "blstats": Box(-(2**31), 2**31 - 1, (27,), np.int64),
+                    "glyphs": Box(0, 5976, (21, 79), np.int16),
+                    "message": Box(0, 255, (256,), np.uint8),
+                }.items()
+                if key not in hidden
+            }
+        )
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        sample = self.observation_space.sample()
+        if "blstats" in sample:
+            sample["blstats"][:2] = 78, 20
+        return sample, {}
+
+
+@pytest.mark.parametrize("wrapper", [None, LSTMWrapper, MinGRUWrapper])
+@pytest.mark.parametrize("hidden", [(), ("message",)])
+def test_nethack_reads_all_leaves(wrapper, hidden):
+    env = GymnasiumPufferEnv(Dungeon(*hidden))
+    policy = NetHack(env, hidden_size=16)
+    rows = torch.stack([torch.as_tensor(env.reset(seed=s)[0]) for s in range(3)])
+    logits, value = policy(rows)
+    assert (logits.shape, value.shape) == ((3, 23), (3, 1))
+    (logits.square().sum() + value.sum()).backward()
+    unread = {"characters", "words"} if hidden else set()
+    for name, parameter in policy.named_parameters():
+        read = parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
+        assert read == (name.partition(".")[0] not in unread), name
+    if wrapper is not None:
+        starts = torch.zeros(2, 3, dtype=torch.bool)
+        logits, value, _ = wrapper(env, policy)(torch.stack([rows, rows]), starts=starts)
+        assert (logits.shape, value.shape) == ((6, 23), (6, 1))
+
+
+def test_nethack_crops_around_the_agent():
+    glyphs = torch.arange(2 * 21 * 79).view(2, 21, 79)
+    cropped = crop(glyphs, torch.tensor([[0, 0], [40, 10]]))
+    assert (cropped[0, :4] == 5976).all()
+    assert (cropped[0, :, :4] == 5976).all()
+    assert torch.equal(cropped[0, 4:, 4:], glyphs[0, :5, :5])
+    assert torch.equal(cropped[1], glyphs[1, 6:15, 36:45])
+
+
+def test_nethack_refuses_other_observations():
+    with pytest.raises(UsageError, match="NetHack sees glyphs and blstats, not blstats, message"):
+        NetHack(GymnasiumPufferEnv(Dungeon("glyphs")))

@@ -9,6 +9,7 @@ recurrent: it is called with the state too, see `RecurrentWrapper.forward`.
 from puffer.train.models.default import Default
 from puffer.train.models.grid import Grid
 from puffer.train.models.image import Convolutional, ResNet
+from puffer.train.models.nethack import NetHack
 from puffer.train.models.recurrent import LSTMWrapper, MinGRUWrapper, RecurrentWrapper
 from puffer.train.models.scan import linear_scan
 
@@ -18,6 +19,7 @@ __all__ = [
     "Grid",
     "LSTMWrapper",
     "MinGRUWrapper",
+    "NetHack",
     "RecurrentWrapper",
     "ResNet",
     "linear_scan",
