@@ -66,6 +66,13 @@ CASES = {
     "crafter": Case(
         ("CrafterReward-v1",), "crafter", {"area": 24}, steps={"CrafterReward-v1": 400}
     ),
+    "magent": Case(
+        ("battle", "adversarial_pursuit", "tiger_deer"),
+        "magent2",
+        {"max_cycles": 100},
+        steps={"battle": 150, "adversarial_pursuit": 150, "tiger_deer": 150},
+        package="magent2",
+    ),
     "minigrid": Case(
         ("MiniGrid-DoorKey-5x5-v0", "MiniGrid-Fetch-8x8-N3-v0", "BabyAI-GoTo-v0"), "minigrid"
     ),
