@@ -126,6 +126,14 @@ def test_ales_vector_environment_keeps_the_contract() -> None:
 
 
 @needs_ale
+def test_ales_vector_environment_takes_seeds_of_any_size() -> None:
+    with atari.make("breakout", ale_envs=2) as env:
+        first = env.reset(seed=2**40)[0].copy()
+        other = env.reset(seed=2**40 + 1)[0].copy()
+    np.testing.assert_array_equal(first[1], other[0])
+
+
+@needs_ale
 def test_it_draws_one_game_even_if_several_were_asked_for() -> None:
     with atari.make("pong", ale_envs=8, render_mode="rgb_array") as env:
         env.reset(seed=0)

@@ -159,6 +159,19 @@ class Preprocessing(
         return {"lives": self._ale.lives()}
 
 
+class Seeded(gymnasium.vector.VectorWrapper):
+    """ALE's vector environment with seeds of any size; its own have 31 bits."""
+
+    def reset(
+        self, *, seed: Any = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin new games; game k has the seed `seed + k`."""
+        if seed is not None:
+            # The remainder, and not a digest: then neighbours still overlap.
+            seed = (int(seed) + np.arange(self.num_envs)) % 2**31
+        return self.env.reset(seed=seed, options=options)
+
+
 def make(
     name: str,
     *,
@@ -219,20 +232,22 @@ def make(
     if ale_envs and render_mode is None:
         vector: Any = require("ale_py.vector_env", FAMILY, name)
         return GymnasiumVectorPufferEnv(
-            vector.AtariVectorEnv(
-                name,
-                ale_envs,
-                num_threads=ale_threads,
-                autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP,
-                img_height=screen_size,
-                img_width=screen_size,
-                stack_num=stack,
-                frameskip=frame_skip,
-                noop_max=noop_max,
-                episodic_life=episodic_life,
-                reward_clipping=clip_rewards,
-                use_fire_reset=fire_reset,
-                **common,
+            Seeded(
+                vector.AtariVectorEnv(
+                    name,
+                    ale_envs,
+                    num_threads=ale_threads,
+                    autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP,
+                    img_height=screen_size,
+                    img_width=screen_size,
+                    stack_num=stack,
+                    frameskip=frame_skip,
+                    noop_max=noop_max,
+                    episodic_life=episodic_life,
+                    reward_clipping=clip_rewards,
+                    use_fire_reset=fire_reset,
+                    **common,
+                )
             ),
             buf,
         )
