@@ -92,6 +92,7 @@ CASES = {
         steps={"MiniHack-MultiRoom-N4-v0": 400},
     ),
     "nethack": Case(("NetHackScore-v0", "NetHackStaircase-v0", "NetHackGold-v0"), "nle"),
+    "procgen": Case(("bigfish", "coinrun", "maze"), "procgen", package="procgen-mirror"),
     "toy-text": Case(("FrozenLake-v1", "Taxi-v4", "CliffWalking-v1", "Blackjack-v1"), "gymnasium"),
     "classic-control": Case(
         (
@@ -207,6 +208,7 @@ def test_it_keeps_the_contract_of_its_interface(
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore:2 copies of")  # one native environment would be faster
 @pytest.mark.parametrize("name", EACH)
 def test_two_workers_repeat_what_one_process_does(
     name: str, record_property: Callable[[str, object], None]
