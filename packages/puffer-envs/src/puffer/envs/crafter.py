@@ -62,6 +62,8 @@ class Crafter(gymnasium.Env[np.ndarray, Any]):
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Act once; what time ends is a truncation, what death ends a termination."""
         observation, reward, done, info = self.engine.step(int(action))
+        # The engine hands out its own array, which moves with the player.
+        info = {**info, "player_pos": info["player_pos"].copy()}
         terminal = done and info["discount"] == 0
         if done:
             counts = info["achievements"]
