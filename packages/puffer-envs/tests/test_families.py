@@ -79,6 +79,13 @@ CASES = {
     "mujoco": Case(
         ("HalfCheetah-v5", "Ant-v5", "Humanoid-v5", "Pusher-v5"), "mujoco", package="mujoco"
     ),
+    "nmmo": Case(
+        ("nmmo",),
+        "nmmo",
+        {"num_agents": 16, "max_cycles": 60},
+        steps={"nmmo": 150},
+        package="nmmo",
+    ),
     "pokemon-red": Case(
         ("pokemon_red",),
         "pyboy",

@@ -19,6 +19,7 @@ from puffer.train.models import (
     LSTMWrapper,
     MinGRUWrapper,
     NetHack,
+    NeuralMMO,
     ResNet,
     linear_scan,
 )
@@ -365,3 +366,83 @@ def test_nethack_crops_around_the_agent():
 def test_nethack_refuses_other_observations():
     with pytest.raises(UsageError, match="NetHack sees glyphs and blstats, not blstats, message"):
         NetHack(GymnasiumPufferEnv(Dungeon("glyphs")))
+
+
+class Crowd(gymnasium.Env):
+    """What one agent of Neural MMO sees and does, smaller."""
+
+    action_space = Dict({"Move": Discrete(5), "Use": Discrete(13)})
+
+    def __init__(self, *hidden):
+        numbers = np.iinfo(np.int16)
+        arrays = {
+            "Communication": (32, 4),
+            "Entity": (100, 31),
+            "Inventory": (12, 16),
+            "Market": (384, 16),
+            "Tile": (225, 3),
+        }
+        spaces = {
+            name: Box(numbers.min, numbers.max, shape, np.int16) for name, shape in arrays.items()
+        }
+        spaces |= {
+            "Task": Box(-100, 100, (64,), np.float16),
+            "action_mask": Box(0, 1, (18,), np.int8),
+        }
+        spaces |= {"AgentId": Discrete(129), "CurrentTick": Discrete(32767)}
+        self.observation_space = Dict({k: s for k, s in spaces.items() if k not in hidden})
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        sample = self.observation_space.sample()
+        if "Tile" in sample:
+            sample["Tile"][:, 2] = np.arange(225) % 16
+        sample["Entity"][:, 0] = np.arange(100)
+        sample["AgentId"] = 7
+        return sample, {}
+
+
+@pytest.mark.parametrize("wrapper", [None, LSTMWrapper, MinGRUWrapper])
+def test_neural_mmo_reads_all_leaves(wrapper):
+    env = GymnasiumPufferEnv(Crowd())
+    policy = NeuralMMO(env, hidden_size=16)
+    rows = torch.stack([torch.as_tensor(env.reset(seed=s)[0]) for s in range(3)])
+    (move, use), value = policy(rows)
+    assert (move.shape, use.shape, value.shape) == ((3, 5), (3, 13), (3, 1))
+    (move.square().sum() + use.square().sum() + value.sum()).backward()
+    for name, parameter in policy.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+    if wrapper is not None:
+        starts = torch.zeros(2, 3, dtype=torch.bool)
+        (move, _), value, _ = wrapper(env, policy)(torch.stack([rows, rows]), starts=starts)
+        assert (move.shape, value.shape) == ((6, 5), (6, 1))
+
+
+def test_neural_mmo_knows_which_entity_it_is_and_passes_over_empty_rows():
+    env = GymnasiumPufferEnv(Crowd())
+    sample, _ = env.env.reset(seed=0)
+    policy = NeuralMMO(env, hidden_size=16)
+
+    def encode(**changes):
+        row = env.emulated.observation.new_row()
+        env.emulated.observation.pack({**sample, **changes}, row)
+        with torch.no_grad():
+            return policy.encode_observations(torch.as_tensor(row)[None])
+
+    assert not torch.equal(encode(), encode(AgentId=8))
+    order = np.roll(sample["Entity"], 3, axis=0)
+    torch.testing.assert_close(encode(), encode(Entity=order))
+    empty = np.zeros_like(sample["Market"])
+    one = empty.copy()
+    one[5] = sample["Market"][5]
+    again = empty.copy()
+    again[9] = sample["Market"][5]
+    torch.testing.assert_close(encode(Market=one), encode(Market=again))
+    assert not torch.equal(encode(Market=one), encode(Market=empty))
+
+
+def test_neural_mmo_refuses_other_observations():
+    with pytest.raises(UsageError, match="but there is no Tile: take another policy"):
+        NeuralMMO(GymnasiumPufferEnv(Crowd("Tile")))

@@ -15,7 +15,12 @@ from puffer.core.errors import MissingPackageError
 
 
 def require(
-    module: str, extra: str, purpose: str, *, below: tuple[int, int] | None = None
+    module: str,
+    extra: str,
+    purpose: str,
+    *,
+    below: tuple[int, int] | None = None,
+    remedy: str | None = None,
 ) -> ModuleType:
     """Return the imported `module`, whatever it prints or warns of while it is imported.
 
@@ -24,6 +29,7 @@ def require(
         extra: the extra of puffer-envs that brings it.
         purpose: what it is needed for, to begin the error's sentence.
         below: the first Python for which the extra brings nothing; None: there is none.
+        remedy: the command that installs it; None: pip, with the extra.
 
     Raises:
         MissingPackageError: it cannot be imported; says what to install.
@@ -34,7 +40,7 @@ def require(
         with quiet():
             return importlib.import_module(module)
     except ImportError as error:
-        remedy = f'pip install "puffer-envs[{extra}]"'
+        remedy = remedy or f'pip install "puffer-envs[{extra}]"'
         if below is not None and sys.version_info >= below:
             remedy = f"it is made for Python 3.{below[1] - 1} and older, use one of these"
         package = module.partition(".")[0]

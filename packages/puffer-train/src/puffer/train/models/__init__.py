@@ -10,6 +10,7 @@ from puffer.train.models.default import Default
 from puffer.train.models.grid import Grid
 from puffer.train.models.image import Convolutional, ResNet
 from puffer.train.models.nethack import NetHack
+from puffer.train.models.neural_mmo import NeuralMMO
 from puffer.train.models.recurrent import LSTMWrapper, MinGRUWrapper, RecurrentWrapper
 from puffer.train.models.scan import linear_scan
 
@@ -20,6 +21,7 @@ __all__ = [
     "LSTMWrapper",
     "MinGRUWrapper",
     "NetHack",
+    "NeuralMMO",
     "RecurrentWrapper",
     "ResNet",
     "linear_scan",
