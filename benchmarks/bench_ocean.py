@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Sequence
+from typing import Any
 
 from puffer.core.registry import find
 from puffer.ocean.envs import family
@@ -18,7 +20,7 @@ COPIES = (1, 64, 1024, 4096, 16384)
 
 
 def make_cases(
-    name: str, rows: int, threads: int, kernels: Sequence[str], dtype: str
+    name: str, rows: int, threads: int, kernels: Sequence[str], **options: Any
 ) -> list[Case]:
     """Return as many simulations as together have `rows` agents, but at least one; once a kernel.
 
@@ -27,7 +29,7 @@ def make_cases(
     spec = find(name)
     with spec.creator(num_envs=1) as one:
         copies = max(1, rows // one.num_agents)
-    cases = [Case(spec, copies, threads, dtype=dtype, kernel=kernel) for kernel in kernels]
+    cases = [Case(spec, copies, threads, kernel=kernel, **options) for kernel in kernels]
     return list({case.env.kernel: case for case in cases}.values())
 
 
@@ -43,21 +45,28 @@ def main() -> None:
     parser.add_argument("--actions", default="int64", help="their dtype, as a policy gives them")
     parser.add_argument("--repeats", type=int, default=9, help="measurements per case")
     parser.add_argument("--seconds", type=float, default=0.1, help="per measurement, at least")
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="of one thread, where others use the machine"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     options = parser.parse_args()
+    clock = time.thread_time if options.cpu_time else time.perf_counter
     cases = [
         case
         for name in options.env
         for copies in options.copies
         for threads in options.threads
-        for case in make_cases(name, copies, threads, options.kernels, options.actions)
+        for case in make_cases(
+            name, copies, threads, options.kernels, dtype=options.actions, clock=clock
+        )
     ]
     results = measure(cases, options.repeats, options.seconds)
     if options.json:
         print(json.dumps({"machine": machine(), "results": results}))
         return
     print("  ".join(f"{key}: {value}" for key, value in machine().items()))
-    print(f"{options.repeats} repeats of {options.seconds} s; million agent steps/s")
+    unit = "s of CPU time" if options.cpu_time else "s"
+    print(f"{options.repeats} repeats of {options.seconds} {unit}; million agent steps/s")
     print(
         f"{'environment':<24}{'copies':>7}{'threads':>8} {'kernel':<10}"
         f"{'median':>10}{'minimum':>10}{'maximum':>10}{'us/call':>10}{'gain':>8}"

@@ -12,7 +12,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class Case:
         *,
         dtype: str = "int64",
         kernel: str = "auto",
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         if "num_threads" not in {option.name for option in spec.options}:
             raise UsageError(f"{spec.name} is not native: only native environments are measured")
@@ -54,12 +55,13 @@ class Case:
         self.env.reset(seed=0)
         self.actions = draw_actions(self.env, dtype)
         self.rates: list[float] = []
+        self.clock = clock
 
     def measure(self, seconds: float) -> None:
         """Add one measurement of at least `seconds`."""
-        step, calls = self.env.step, 0
-        start = time.perf_counter()
-        while (elapsed := time.perf_counter() - start) < seconds:
+        step, clock, calls = self.env.step, self.clock, 0
+        start = clock()
+        while (elapsed := clock() - start) < seconds:
             for actions in self.actions:
                 step(actions)
             calls += BATCHES

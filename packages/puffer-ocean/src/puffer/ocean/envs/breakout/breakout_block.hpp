@@ -9,8 +9,9 @@
 
 namespace breakout {
 
-// The ball in the open, for all lanes; a game whose ball meets anything within the step, or waits
-// to be served, is played by the scalar rules instead, from the beginning of the step.
+// A ball that meets nothing, for all lanes: in the open, or past the paddle. A game whose ball may
+// meet something within the step, is lost or waits to be served is played by the scalar rules
+// instead, from the beginning of the step.
 template <std::size_t kLanes>
 class BreakoutBlock {
   using Ints = Vector<std::int32_t, kLanes>;
@@ -22,7 +23,7 @@ class BreakoutBlock {
 
   void put(std::size_t lane, const Breakout& env) {
     games_[lane] = env;
-    touched_ = true;
+    any_touched_ = touched_[lane] = true;
     show(lane);
   }
 
@@ -40,30 +41,32 @@ class BreakoutBlock {
     const Floats direction =
         __builtin_convertvector((move == +kLeft) - (move == +kRight), Floats);
     const Floats stride = direction * kPaddleSpeed * kTick;
-    const Floats end = kWidth - load_lanes<Floats>(paddle_width_.data());
+    const auto paddle_width = load_lanes<Floats>(paddle_width_.data());
+    const Floats end = kWidth - paddle_width;
     const Floats dx = load_lanes<Floats>(x_speed_.data()) * kTick;
     const Floats dy = load_lanes<Floats>(y_speed_.data()) * kTick;
     auto paddle_x = load_lanes<Floats>(paddle_x_.data());
     auto x = load_lanes<Floats>(x_.data()), y = load_lanes<Floats>(y_.data());
     Ints event = (load_lanes<Floats>(in_play_.data()) == 0) |
                  (load_lanes<Floats>(score_.data()) == static_cast<float>(kMaxScore));
-    if (touched_) [[unlikely]]
-      forget_changes();
+    if (any_touched_) forget_changes();
     for (int tick = 0; tick < games_[0].frame_skip; ++tick) {
       paddle_x += stride;
       paddle_x = paddle_x < 0 ? Floats{} : paddle_x;
       paddle_x = paddle_x > end ? end : paddle_x;
-      const Floats next_x = x + dx, next_y = y + dy;
-      event |= (y < kWallBottom) | (next_y < kWallBottom) | (next_y > kPaddleY - kBall) |
-               (next_x < 0) | (next_x > kWidth - kBall);
-      x = next_x;
-      y = next_y;
+      // Within a tick the ball moves less than this sideways: what is farther off, it cannot meet.
+      constexpr float kReach = 2 * kFast * kTick + 1;
+      const Ints passes = (y > kPaddleLine) | (x + (kBall + kReach) < paddle_x) |
+                          (x - kReach > paddle_x + paddle_width);
+      event |= (y < kWallBottom) | (x < kReach) | (x > kWidth - kBall - kReach);
+      x += dx;
+      y += dy;
+      event |= (y < kWallBottom) | ((y > kPaddleLine) & ~passes) | (y >= kPaddleY + kPaddleHeight);
     }
-    std::array<bool, kLanes> meets;
     std::ranges::fill(io.rewards, 0.0F);
     std::ranges::fill(io.terminals, false);
-    touched_ = store_flags(meets.data(), event);
-    if (!touched_) {
+    any_touched_ = store_flags(touched_.data(), event);
+    if (!any_touched_) {
       store_lanes(paddle_x_.data(), paddle_x);
       store_lanes(x_.data(), x);
       store_lanes(y_.data(), y);
@@ -72,7 +75,7 @@ class BreakoutBlock {
     blend(paddle_x_, event, paddle_x);
     blend(x_, event, x);
     blend(y_, event, y);
-    return play(io, lanes, meets);
+    return play(io, lanes);
   }
 
   void observe(std::span<float> rows) const {
@@ -83,11 +86,12 @@ class BreakoutBlock {
 
   void update(std::span<float> rows) const {
     show_header(rows.data());
-    if (touched_) show_bricks(rows);
+    if (any_touched_) show_bricks(rows);
   }
 
  private:
   static constexpr std::size_t kRow = kHeader + kBricks;
+  static constexpr float kPaddleLine = kPaddleY - kBall;  // the ball upon the paddle
 
   static std::array<Breakout, kLanes> filled(const Breakout& env) {
     return [&]<std::size_t... lane>(std::index_sequence<lane...>) {
@@ -114,11 +118,9 @@ class BreakoutBlock {
     lives_[lane] = static_cast<float>(env.lives);
   }
 
-  [[gnu::noinline]] bool play(Io<std::int32_t> io, Lanes lanes,
-                              const std::array<bool, kLanes>& chosen) {
+  [[gnu::noinline]] bool play(Io<std::int32_t> io, Lanes lanes) {
     bool ended = false;
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      if (!chosen[lane]) continue;
+    for_each_set(touched_, [&](std::size_t lane) {
       Breakout& env = games_[lane];
       env.paddle_x = paddle_x_[lane];
       env.x = x_[lane];
@@ -127,12 +129,12 @@ class BreakoutBlock {
       env.step(of_lane(io, lane), rng);
       show(lane);
       ended |= io.terminals[lane];
-    }
+    });
     return ended;
   }
 
   [[gnu::noinline]] void forget_changes() {
-    for (Breakout& env : games_) env.num_changed = 0;
+    for_each_set(touched_, [&](std::size_t lane) { games_[lane].num_changed = 0; });
   }
 
   void show_header(float* rows) const {
@@ -161,9 +163,9 @@ class BreakoutBlock {
   }
 
   [[gnu::noinline]] void show_bricks(std::span<float> rows) const {
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+    for_each_set(touched_, [&](std::size_t lane) {
       games_[lane].update_bricks(rows.subspan(lane * kRow, kRow));
-    }
+    });
   }
 
   std::array<Breakout, kLanes> games_;  // without paddle_x, x and y, which are below
@@ -176,7 +178,8 @@ class BreakoutBlock {
   Array in_play_{};
   Array score_{};
   Array lives_{};
-  bool touched_ = true;  // whether a game of games_ was, in the last step
+  std::array<bool, kLanes> touched_{};  // which of games_ were played in the last step
+  bool any_touched_ = false;
 };
 
 }  // namespace breakout

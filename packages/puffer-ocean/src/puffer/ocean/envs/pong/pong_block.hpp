@@ -113,14 +113,13 @@ class PongBlock {
   [[gnu::noinline]] bool play(Io<std::int32_t> io, Lanes lanes,
                               const std::array<bool, kLanes>& chosen) {
     bool ended = false;
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      if (!chosen[lane]) continue;
+    for_each_set(chosen, [&](std::size_t lane) {
       Pong env = get(lane);
       Rng rng = lanes[lane];
       env.step(of_lane(io, lane), rng);
       put(lane, env);
       ended |= io.terminals[lane];
-    }
+    });
     return ended;
   }
 

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <bit>
 #include <concepts>
 #include <cstring>
 #include <memory>
@@ -207,17 +206,14 @@ class Blocks final : public Simulations {
 
   // The rare path, one simulation after the other; compiled apart from the loop over the vectors.
   [[gnu::noinline]] void close(Cell& cell, std::size_t i, std::uint64_t seed, Logs& logs) {
-    std::uint32_t over = 0;
+    std::array<bool, kLanes> over;
     for (std::size_t lane = 0; lane < kLanes; ++lane) {
       const bool terminal = arrays_.terminals[i + lane];
       const bool late = cell.ticks[lane] >= rules_->spec.max_steps;
       arrays_.truncations[i + lane] = late & !terminal;
-      over |= static_cast<std::uint32_t>(late | terminal) << lane;
+      over[lane] = late | terminal;
     }
-    for (; over != 0; over &= over - 1) {
-      const auto lane = static_cast<std::size_t>(std::countr_zero(over));
-      finish(cell, lane, i + lane, seed, logs);
-    }
+    for_each_set(over, [&](std::size_t lane) { finish(cell, lane, i + lane, seed, logs); });
   }
 
   void finish(Cell& cell, std::size_t lane, std::size_t i, std::uint64_t seed, Logs& logs) {

@@ -93,6 +93,16 @@ void store_rows(float* rows, std::size_t stride, const float* a, const float* b,
 }
 #endif
 
+// Calls visit(lane) for each flag that is set, in order. Bits, for branches on flags mispredict.
+template <std::size_t kLanes, class Visit>
+void for_each_set(const std::array<bool, kLanes>& flags, Visit&& visit) {
+  std::uint32_t bits = 0;
+  for (std::size_t lane = 0; lane < kLanes; ++lane) {
+    bits |= static_cast<std::uint32_t>(flags[lane]) << lane;
+  }
+  for (; bits != 0; bits &= bits - 1) visit(static_cast<std::size_t>(std::countr_zero(bits)));
+}
+
 // The rows of one lane, of a simulation whose actions have one component.
 template <class Action>
 Io<Action> of_lane(const Io<Action>& io, std::size_t lane) {

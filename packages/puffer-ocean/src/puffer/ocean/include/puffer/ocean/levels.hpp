@@ -21,7 +21,7 @@ enum class Level : std::uint8_t { kBaseline, kV2, kV3, kV4 };
 inline constexpr std::array<std::string_view, 4> kLevelNames{"baseline", "x86-64-v2", "x86-64-v3",
                                                              "x86-64-v4"};
 
-// How many 32-bit lanes one vector register has.
+// How many 32-bit lanes one vector register of a level has.
 constexpr std::size_t lanes_of(Level level) {
   return level == Level::kV4 ? 16 : level == Level::kV3 ? 8 : 4;
 }
