@@ -130,6 +130,39 @@ def test_agents_live_die_and_come_back(probe: Any) -> None:
     assert (infos[0]["tick"], infos[0]["twice"], infos[0]["mean_reward"]) == (4, 8, 0.375)
 
 
+def test_the_rows_of_several_agents_are_updated_and_those_of_the_absent_are_blank(
+    probe: Any,
+) -> None:
+    with probe.Pair(2) as env:
+        assert env.reset(0)[0].tolist() == [[10, 10]] * 4
+        actions = np.zeros((4, 3), np.float32)
+        rows, infos = [], []
+        for _ in range(8):
+            observations, *_, given = env.step(actions)
+            rows.append(observations[:2].tolist())
+            np.testing.assert_array_equal(observations[:2], observations[2:])
+            infos += given
+    # `update` writes an agent's first number; where it is absent nothing is left of that.
+    episode = [[[11, 10]] * 2, [[12, 10]] * 2, [[13, 10], [0, 0]], [[10, 10]] * 2]
+    assert rows == episode * 2
+    assert [info["updates"] for info in infos] == [3] * 4  # the last step begins an episode
+
+
+def test_options_of_several_agents_vary_between_simulations(probe: Any) -> None:
+    with probe.Pair(3) as env:
+        env.reset(0)
+        env.vary(max_steps=[1, 3, 100])
+        actions = np.zeros((6, 3), np.float32)
+        lengths: dict[int, list[int]] = {0: [], 2: [], 4: []}
+        for _ in range(12):
+            for info in env.step(actions)[4]:
+                lengths[info["agent_id"]].append(info["episode_length"])
+        # The first episode had the old limit; of itself one ends in its fourth step.
+        assert lengths == {0: [4] + [1] * 8, 2: [4, 3, 3], 4: [4, 4, 4]}
+        with pytest.raises(UsageError, match="simulation 2: this option changes the spaces or"):
+            env.vary(num_agents=[2, 2, 3])
+
+
 @pytest.mark.parametrize(
     "bad",
     [

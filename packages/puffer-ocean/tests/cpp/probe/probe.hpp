@@ -35,7 +35,7 @@ struct Pair {
   }
 
   explicit Pair(const Config& /*config*/) {}
-  void reset(Rng& /*rng*/) { tick = 0; }
+  void reset(Rng& /*rng*/) { tick = updates = 0; }
 
   void step(Io<Action> io, Rng& /*rng*/) {
     ++tick;
@@ -50,15 +50,23 @@ struct Pair {
     for (auto& value : out) value = static_cast<float>(tick + 10);
   }
 
+  // The second number of each agent stays what `observe` wrote.
+  void update(std::span<Obs> out) {
+    ++updates;
+    out[0] = out[2] = static_cast<float>(tick + 10);
+  }
+
   int twice() const { return 2 * tick; }
   float mean_reward(const Episode& episode) const {
     return episode.total_reward / static_cast<float>(episode.length);
   }
 
   int tick = 0;
+  int updates = 0;
 
   static constexpr std::tuple stat_fields{
       field("tick", &Pair::tick, "a variable"),
+      field("updates", &Pair::updates, "calls of update"),
       field("twice", &Pair::twice, "a function"),
       field("mean_reward", &Pair::mean_reward, "a function of the episode"),
   };
