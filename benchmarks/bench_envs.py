@@ -59,6 +59,10 @@ def raw(family: str, name: str, bound: Any) -> Advance:
         bound.close()
         game = gymnasium.make("BreakoutNoFrameskip-v4", disable_env_checker=True)
         return single(FrameStackObservation(AtariPreprocessing(game), 4))
+    if family in ("nethack", "minihack"):  # ours changes the engine's object
+        bound.close()
+        keys = ("glyphs", "blstats", "message")
+        return single(gymnasium.make(name, observation_keys=keys, disable_env_checker=True))
     if isinstance(bound, PufferEnv):
         return native(bound)
     env = bound.env

@@ -38,7 +38,7 @@ def test_time_truncates_and_counts_the_achievements() -> None:
 def test_death_terminates() -> None:
     env = crafter.env_creator()(**SMALL)
     env.reset(seed=0)
-    env.env.engine._player.health = 0
+    env.env.env._player.health = 0
     *_, terminal, truncation, _ = env.step(0)
     assert (terminal, truncation) == (True, False)
 
@@ -46,7 +46,7 @@ def test_death_terminates() -> None:
 def test_no_reward_gives_none_and_still_counts() -> None:
     env = crafter.env_creator("CrafterNoReward-v1")(length=1, **SMALL)
     env.reset(seed=0)
-    env.env.engine._player.achievements["collect_wood"] = 1
+    env.env.env._player.achievements["collect_wood"] = 1
     _, reward, *_, info = env.step(0)
     assert reward == 0
     assert info["score"] == info["unlocked_collect_wood"] == 1
@@ -63,7 +63,7 @@ def test_a_seed_gives_its_world_whatever_came_before() -> None:
 def test_creatures_that_disappear_are_chosen_in_order() -> None:
     env = crafter.env_creator()(**SMALL)
     env.reset(seed=0)
-    world = env.env.engine._world
+    world = env.env.env._world
     for chunk in world.chunks.values():
         assert [creature for creature in world.objects if creature in chunk] == list(chunk)
 

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from puffer.core.emulation import GymnasiumPufferEnv
 from puffer.core.errors import UsageError
 from puffer.envs import minihack, nethack
+from puffer.envs.load import require
 
 needs_nle = pytest.mark.skipif(
     importlib.util.find_spec("nle") is None, reason="the extra nethack is not installed"
@@ -99,6 +101,18 @@ def test_keys_say_what_is_observed() -> None:
     assert env.obs_dtype.names == ("blstats", "tty_chars")
     assert env.action_space.n == 86
     env.reset(seed=0)
+
+
+@needs_nle
+def test_nles_own_environment_is_emulated_as_the_tutorial_does() -> None:
+    nle: Any = require("nle.env", "nethack", "the tutorial's sample")
+    env = GymnasiumPufferEnv(env=nle.NLE())
+    row, _ = env.reset()
+    structured = row.view(env.obs_dtype)
+    assert set(structured.dtype.names) == set(env.env.observation_space.spaces)
+    assert structured["screen_descriptions"].shape == (1, 21, 79, 80)
+    assert row.nbytes == structured.dtype.itemsize
+    env.close()
 
 
 @needs_nle

@@ -40,7 +40,7 @@ class Crafter(gymnasium.Env[np.ndarray, Any]):
 
     def __init__(self, engine: Any, render_mode: str | None = None) -> None:
         """Wrap `engine`, a `crafter.Env`."""
-        self.engine = engine
+        self.env = engine
         self.render_mode = render_mode
         space = engine.observation_space
         self.observation_space = Box(0, 255, tuple(int(n) for n in space.shape), np.uint8)
@@ -55,13 +55,13 @@ class Crafter(gymnasium.Env[np.ndarray, Any]):
         fresh = seed is None and self._np_random is None
         super().reset(seed=seed)
         if fresh or seed is not None:
-            self.engine._seed = self.np_random_seed
-            self.engine._episode = 0
-        return self.engine.reset(), {}
+            self.env._seed = self.np_random_seed
+            self.env._episode = 0
+        return self.env.reset(), {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Act once; what time ends is a truncation, what death ends a termination."""
-        observation, reward, done, info = self.engine.step(int(action))
+        observation, reward, done, info = self.env.step(int(action))
         # The engine hands out its own array, which moves with the player.
         info = {**info, "player_pos": info["player_pos"].copy()}
         terminal = done and info["discount"] == 0
@@ -74,7 +74,7 @@ class Crafter(gymnasium.Env[np.ndarray, Any]):
 
     def render(self) -> Any:
         """Return the frame, larger than what the agent sees."""
-        return None if self.render_mode is None else self.engine.render(FRAME)
+        return None if self.render_mode is None else self.env.render(FRAME)
 
 
 class _InOrder(dict[Any, None]):

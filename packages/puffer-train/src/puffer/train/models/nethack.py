@@ -43,16 +43,16 @@ class NetHack(nn.Module):
             )
         self.dtype = nativize_dtype(env.emulated)
         self.reads = "message" in names
-        self.glyphs = nn.Embedding(GLYPHS, 16)
+        self.glyphs = nn.Embedding(GLYPHS, 8)
         self.map = nn.Sequential(
-            layer_init(nn.Conv2d(16, 32, 5, stride=3)),
+            layer_init(nn.Conv2d(8, 16, 5, stride=3)),
             nn.ReLU(),
-            layer_init(nn.Conv2d(32, 32, 3, stride=2)),
+            layer_init(nn.Conv2d(16, 32, 3, stride=2)),
             nn.ReLU(),
             nn.Flatten(),
         )
         self.crop = nn.Sequential(
-            layer_init(nn.Conv2d(16, 32, 3)),
+            layer_init(nn.Conv2d(8, 32, 3)),
             nn.ReLU(),
             layer_init(nn.Conv2d(32, 32, 3)),
             nn.ReLU(),

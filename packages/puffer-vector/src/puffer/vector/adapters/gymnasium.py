@@ -167,6 +167,10 @@ class GymnasiumVecEnv(gymnasium.vector.VectorEnv[Any, Any, np.ndarray]):
         """Return what each environment renders."""
         return tuple(self._shown.call(remote.render))
 
+    def __del__(self) -> None:
+        # Gymnasium before 1.3 would close here, even after a refusal, what belongs to others.
+        pass
+
     def close_extras(self, **kwargs: Any) -> None:
         """Close the vector environment."""
         self.vecenv.close()
