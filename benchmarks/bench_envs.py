@@ -28,6 +28,7 @@ import numpy as np
 import puffer.vector
 from puffer.core import PufferEnv, registry
 from puffer.core.errors import MissingPackageError, UnknownEnvError
+from puffer.core.wrappers import to_gymnasium_space
 
 # Family -> the environment that stands for it.
 REPRESENTATIVES = {
@@ -38,7 +39,7 @@ REPRESENTATIVES = {
     "atari": "breakout",
     "minigrid": "MiniGrid-DoorKey-5x5-v0",
     "butterfly": "knights_archers_zombies",
-    "magent": "battle_v4",
+    "magent": "battle",
     "procgen": "bigfish",
     "nethack": "NetHackScore-v0",
     "minihack": "MiniHack-Room-5x5-v0",
@@ -67,14 +68,15 @@ def raw(family: str, name: str, bound: Any) -> Advance:
         return native(bound)
     env = bound.env
     while type(env).__module__.startswith("puffer."):
-        env = env.env
+        env = getattr(env, "env", None) or env.engine
     return parallel(env) if hasattr(env, "possible_agents") else single(env)
 
 
 def single(env: Any) -> Advance:
     """Return what steps a Gymnasium environment, or one of the old interface."""
-    env.action_space.seed(1)
-    actions = [env.action_space.sample() for _ in range(ACTIONS)]
+    space = to_gymnasium_space(env.action_space)
+    space.seed(1)
+    actions = [space.sample() for _ in range(ACTIONS)]
     env.reset(seed=1) if isinstance(env, gymnasium.Env) else env.reset()
     count = 0
 
@@ -115,7 +117,7 @@ def native(bound: Any) -> Advance:
     from procgen import ProcgenGym3Env
 
     bound.close()
-    env = ProcgenGym3Env(num=1, env_name="bigfish", distribution_mode="easy")
+    env = ProcgenGym3Env(num=1, env_name="bigfish", distribution_mode="hard")
     actions = np.random.default_rng(1).integers(0, 15, (ACTIONS, 1)).astype(np.int32)
     count = 0
 
