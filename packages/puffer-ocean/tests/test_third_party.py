@@ -142,7 +142,7 @@ def test_the_rows_of_several_agents_are_updated_and_those_of_the_absent_are_blan
             rows.append(observations[:2].tolist())
             np.testing.assert_array_equal(observations[:2], observations[2:])
             infos += given
-    # `update` writes an agent's first number; where it is absent nothing is left of that.
+    # `update` writes an agent's first number alone; where it is absent nothing is left of that.
     episode = [[[11, 10]] * 2, [[12, 10]] * 2, [[13, 10], [0, 0]], [[10, 10]] * 2]
     assert rows == episode * 2
     assert [info["updates"] for info in infos] == [3] * 4  # the last step begins an episode

@@ -80,8 +80,8 @@ void masks_the_absent() {
   std::vector<Log::Episode> ended;
   run.engine.drain([&](const Log& log) { ended = log.episodes(); });
   check(ended.size() == 1 && ended[0].agent_id == 0, "one episode");
-  // (4 * 0.5 + 2 * 0.25) / 2 agents, 4 steps, and the author's own three.
-  check(ended[0].stats == std::vector<double>({1.25, 4, 4, 8, 0.3125}), "its statistics");
+  // (4 * 0.5 + 2 * 0.25) / 2 agents, 4 steps, and the author's own four.
+  check(ended[0].stats == std::vector<double>({1.25, 4, 4, 3, 8, 0.3125}), "its statistics");
   run.engine.set_state(state);
   check(!run.masks[1] && std::string(run.observations.begin(), run.observations.end()) == seen,
         "a restored agent is as absent as before");

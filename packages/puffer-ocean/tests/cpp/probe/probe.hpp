@@ -47,10 +47,10 @@ struct Pair {
   }
 
   void observe(std::span<Obs> out) const {
-    for (auto& value : out) value = static_cast<float>(tick + 10);
+    out[0] = out[2] = static_cast<float>(tick + 10);
+    out[1] = out[3] = 10;
   }
 
-  // The second number of each agent stays what `observe` wrote.
   void update(std::span<Obs> out) {
     ++updates;
     out[0] = out[2] = static_cast<float>(tick + 10);
