@@ -358,7 +358,9 @@ def case_nethack() -> Entries:
 
         def adapted() -> Entry:
             vecenv = to_gymnasium(
-                puffer.vector.make(nethack, backend=MP, num_envs=8, num_workers=2)
+                puffer.vector.make(
+                    nethack, backend=MP, num_envs=8, num_workers=2, final_observations=True
+                )
             )
             vecenv.reset(seed=0)
             choose = actions_for(vecenv.single_action_space, 8)
