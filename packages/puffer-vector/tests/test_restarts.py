@@ -14,6 +14,7 @@ from vector_scripted import CountingEnv, FaultyEnv
 
 import puffer.vector
 from puffer.core.errors import UsageError, WorkerError
+from puffer.vector.schedule import HELD
 
 FAULTS = ("raise", "odd", "kill", "exit", "hang")
 
@@ -194,6 +195,42 @@ def test_a_reset_after_a_restart_is_an_ordinary_one():
         rows, _ = step(vecenv)
         assert not rows[3].any()
         assert rows[4].tolist() == [agent % 3 != 2 for agent in (7, 8)]
+
+
+def lose_one_of_two_groups(vecenv):
+    """Let the second environment take its worker along while the first one waits to be served."""
+    vecenv.async_reset(0)
+    while not any("restarted" in info for info in vecenv.recv()[4]):
+        if vecenv._served.groups == (0,) and vecenv._arrivals[1] != HELD:
+            vecenv.hold()
+        else:
+            vecenv.send(np.zeros(1, int))
+
+
+def test_what_is_lost_has_no_state_until_it_begins_again_and_can_be_given_one():
+    options = {"num_workers": 1, "batch_size": 1, "group_envs": 1, "max_restarts": 1}
+    with make([None, "kill"], **options) as vecenv:
+        vecenv.async_reset(3)
+        vecenv.recv(), vecenv.hold()
+        vecenv.recv(), vecenv.hold()
+        before = vecenv.state()
+        with pytest.warns(RuntimeWarning, match="replaced a worker"):
+            lose_one_of_two_groups(vecenv)
+        vecenv.hold()  # the first one is held, too, and has not begun
+        with pytest.raises(UsageError, match=r"was killed by SIGKILL .* lost: step or reset first"):
+            vecenv.state()
+        vecenv.set_state(before)
+        for _ in range(2):
+            observations, *_, infos, agent_ids, masks = vecenv.recv()
+            assert observations[0, 0] == 3 + agent_ids[0]
+            assert masks.all()
+            assert infos == []
+            vecenv.send(np.zeros(1, int))
+        for _ in range(2):  # the restored episodes go on and are not cut off
+            _, _, _, truncations, infos, *_ = vecenv.recv()
+            assert not truncations.any()
+            assert infos == []
+            vecenv.hold()
 
 
 def test_the_time_between_restarts_grows():

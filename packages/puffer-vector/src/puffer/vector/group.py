@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from puffer.core import Buffers, PufferEnv
 from puffer.core.env import Infos
+from puffer.core.errors import UsageError
 
 Result = TypeVar("Result")
 
@@ -57,6 +58,11 @@ class EnvGroup:
 
     def reset(self, seed: int | None) -> Infos:
         """Begin new episodes everywhere, with clean rewards and flags."""
+        infos = self._begin(seed)
+        self._forget_the_lost()
+        return infos
+
+    def _begin(self, seed: int | None) -> Infos:
         infos: Infos = []
         self._steps, self._seed, self._beginning = 0, seed, "reset(seed=None)"
         for number, env in zip(self._numbers, self.envs, strict=True):
@@ -67,8 +73,6 @@ class EnvGroup:
             if seed is not None:
                 seed += env.num_simulations
         self._clear()
-        if self.lost:
-            self._forget_the_lost()
         return infos
 
     def begin_again(self) -> Infos:
@@ -84,16 +88,15 @@ class EnvGroup:
         self._cut_off = True
         if buffers.final_observations is not None:
             buffers.final_observations[...] = buffers.observations
-        lost, self.lost = self.lost, ""
-        infos = self.reset(None)
-        self.lost = lost
+        infos = self._begin(None)
         buffers.truncations.fill(True)
         buffers.masks.fill(False)
-        return [*infos, {"restarted": lost}]
+        return [*infos, {"restarted": self.lost}]
 
     def _forget_the_lost(self) -> None:
-        self.lost = ""
-        self._buffers.masks.fill(True)  # environments in which all live do not write it
+        if self.lost:
+            self.lost = ""
+            self._buffers.masks.fill(True)  # environments in which all live do not write it
 
     def _clear(self) -> None:
         for array in (self._buffers.rewards, self._buffers.terminals, self._buffers.truncations):
@@ -122,11 +125,18 @@ class EnvGroup:
         return f"reset(seed={self._seed + sum(env.num_simulations for env in before)})"
 
     def state(self) -> list[bytes]:
-        """Return the state of every environment."""
+        """Return the state of every environment.
+
+        Raises:
+            UsageError: an environment refuses, or replaces a lost one and has not begun yet.
+        """
+        if self.lost and not self._cut_off:
+            raise UsageError(f"state(): {self.lost}; its episodes are lost: step or reset first")
         return self._ask("state()", lambda env: env.state())
 
     def set_state(self, states: Sequence[bytes]) -> None:
         """Continue from `states`, one for each environment, with clean rewards and flags."""
+        self._forget_the_lost()  # before the states, which bring their own masks
         left = iter(states)
         self._ask("set_state()", lambda env: env.set_state(next(left)))
         self._steps, self._seed, self._beginning = 0, None, "set_state()"
