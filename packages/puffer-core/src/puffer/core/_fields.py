@@ -146,12 +146,8 @@ class ArrayField(Field):
         return self.convert(sample)
 
     def bind(self, view: np.ndarray) -> Writer:
-        convert, target, dtype, shape = (
-            self.convert,
-            view.reshape(self.shape),
-            self.dtype,
-            self.shape,
-        )
+        convert, dtype, shape = self.convert, self.dtype, self.shape
+        target = view.reshape(shape)
 
         def write(sample: Any) -> None:
             if type(sample) is ndarray and sample.dtype is dtype and sample.shape == shape:

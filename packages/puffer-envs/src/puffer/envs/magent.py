@@ -103,7 +103,7 @@ def make(
     """Return the game, emulated: a PettingZoo environment with one row for each agent.
 
     Where the agents of a game see and do differing things, rows and actions are as wide as the
-    widest; an action that an agent has not is refused to it.
+    widest; an action that an agent has not stands for its first, and is masked where masks are.
 
     Args:
         name: one of `HELP`, without PettingZoo's version.
