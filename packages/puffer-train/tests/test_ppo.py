@@ -12,7 +12,8 @@ from torch import nn
 
 from puffer.train import ppo
 from puffer.train.config import TrainConfig
-from puffer.train.optim import make_optimizer
+from puffer.train.optim import OrthogonalMomentum, make_optimizer, orthogonalize
+from puffer.train.parallel import Crew
 from puffer.train.ppo import (
     draw_segments,
     explained_variance,
@@ -126,12 +127,12 @@ def test_explained_variance_of_a_perfect_and_a_useless_value():
     assert explained_variance(segments, -segments.values + torch.randn(8, 12)) < 0.5
 
 
-def gradients(segments, advantages, config, seed=0):
+def gradients(segments, advantages, config, seed=0, crew=None):
     """Return the flat gradient that one `update` of a single minibatch leaves."""
     torch.manual_seed(0)
     net = Net()
     optimizer = torch.optim.SGD(net.parameters(), 0.0)
-    update(net, optimizer, segments, advantages, config, torch.Generator().manual_seed(seed))
+    update(net, optimizer, segments, advantages, config, torch.Generator().manual_seed(seed), crew)
     return torch.cat([p.grad.flatten() for p in net.parameters()])
 
 
@@ -146,6 +147,21 @@ def test_microbatches_add_up_to_the_minibatch():
     for size in (8, 24, 40):
         parts = gradients(segments, advantages, dataclasses.replace(ONE, microbatch_size=size))
         torch.testing.assert_close(parts, whole, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("prio", [0.0, 0.6])
+def test_threads_add_up_to_the_minibatch(prio):
+    segments = full_segments()
+    segments.valid[::3, ::2] = False
+    advantages = torch.randn(8, 12, generator=torch.Generator().manual_seed(0))
+    config = dataclasses.replace(ONE, prio_alpha=prio, vtrace_rho_clip=1.0)
+    whole = gradients(segments, advantages, config)
+    ratios = segments.ratios.clone()
+    alone = gradients(segments, advantages, config, crew=Crew(parts=5, threads=1))
+    torch.testing.assert_close(alone, whole, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(segments.ratios, ratios)
+    # To the bit: a run must not depend on the number of cores.
+    assert torch.equal(gradients(segments, advantages, config, crew=Crew(5, 3)), alone)
 
 
 @pytest.mark.parametrize(
@@ -290,6 +306,28 @@ def test_decay_shrinks_weights_with_adamw_only():
         chosen.step()
         norms[name] = float(net.body.weight.detach().norm() / before)
     assert norms == pytest.approx({"adam": 1.0, "adamw": 0.95, "muon": 1.0})
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (30, 20), (1, 30), (4, 4)])
+def test_orthogonalized_matrices_have_singular_values_near_one(shape):
+    matrix = torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+    values = torch.linalg.svdvals(orthogonalize(matrix))
+    assert values.min() > 0.4
+    assert values.max() < 1.3
+
+
+def test_muon_is_torchs_in_more_digits():
+    generator = torch.Generator().manual_seed(2)
+    start = torch.randn(40, 20, generator=generator)
+    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    one = OrthogonalMomentum([ours], 0.1)
+    other = torch.optim.Muon([theirs], 0.1, momentum=0.95, weight_decay=0.0)
+    for _ in range(5):
+        ours.grad = theirs.grad = torch.randn(40, 20, generator=generator)
+        one.step()
+        other.step()
+    torch.testing.assert_close(ours, theirs, atol=0.02, rtol=0)
+    assert (ours - start).abs().max() > 0.1
 
 
 def test_muon_leaves_filters_and_biases_to_adam():

@@ -8,14 +8,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 import puffer.vector
 from puffer.core.registry import EnvSpec
 from puffer.train.config import Config, PolicyConfig
 from puffer.train.models import Default, LSTMWrapper, MinGRUWrapper
 from puffer.train.normalize import NormalizeObservations
-from puffer.train.storage import torch_dtype
+from puffer.train.parallel import count_flops
 from puffer.train.trainer import derive_seed
 from puffer.train.user_code import load_object
 
@@ -78,11 +77,7 @@ def choose_threads(policy: nn.Module, env: Any, minibatch_size: int) -> int:
     Threads of a small policy mostly wait for each other, which on a busy machine costs far more
     than it ever gains. The rule counts operations and takes no time, so that a run repeats.
     """
-    space = env.single_observation_space
-    row = torch.zeros((1, *space.shape), dtype=torch_dtype(space.dtype))
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        policy(row)
-    work = counter.get_total_flops() * minibatch_size
+    work = count_flops(policy, env.single_observation_space) * minibatch_size
     return puffer.vector.usable_cores() if work > SMALL_MINIBATCH_FLOPS else 1
 
 

@@ -14,6 +14,7 @@ import torch
 from puffer.core.errors import PufferError, UsageError
 from puffer.core.registry import EnvSpec
 from puffer.train import randomness
+from puffer.train.allocator import keep_freed_memory
 from puffer.train.checkpoint import export_weights, load_weights
 from puffer.train.config import Config
 from puffer.train.dashboard import UI, make_ui
@@ -59,6 +60,7 @@ def train(
     pick_device(config.train.device)
     if options.track:
         import_wandb()
+    keep_freed_memory()
     torch.set_num_threads(1)  # the first weights must not depend on the machine
     randomness.seed_all(derive_seed(config.train.seed, "global"))
     with contextlib.ExitStack() as stack:

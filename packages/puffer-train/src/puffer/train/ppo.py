@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -12,6 +13,7 @@ from puffer.train import actions as act
 from puffer.train.advantage import compute_advantages
 from puffer.train.config import TrainConfig
 from puffer.train.optim import autocast
+from puffer.train.parallel import Crew, replicate
 from puffer.train.storage import Segments
 
 Parts = dict[str, Tensor]
@@ -74,14 +76,16 @@ def update(
     advantages: Tensor,
     config: TrainConfig,
     generator: torch.Generator,
+    crew: Crew | None = None,
 ) -> dict[str, float]:
     """Take the gradient steps of one update and return the mean of each part of the loss.
 
     A minibatch consists of whole segments, so that recurrent policies see time in order. Each
     pass draws its segments anew: all of them in random order, or with `prio_alpha` preferred ones
     repeatedly. With a V-trace clip later passes correct the advantages for what the policy has
-    become since.
+    become since. A `crew` works on the parts of a minibatch at the same time.
     """
+    crew = crew or Crew()
     number = segments.num_agents
     size = min(max(1, config.minibatch_size // segments.horizon), number)
     per_pass = math.ceil(number / size)
@@ -99,7 +103,7 @@ def update(
         agents = order[place * size : (place + 1) * size]
         weights = None if importance is None else importance[place * size : (place + 1) * size]
         optimizer.zero_grad(set_to_none=True)
-        parts = _accumulate(policy, segments, advantages, agents, weights, all_valid, config)
+        parts = _accumulate(policy, segments, advantages, agents, weights, all_valid, config, crew)
         if config.target_kl is not None and float(parts["approx_kl"]) > config.target_kl:
             break
         parts["grad_norm"] = nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm)
@@ -176,23 +180,27 @@ def _accumulate(
     importance: Tensor | None,
     all_valid: bool,
     config: TrainConfig,
+    crew: Crew,
 ) -> Parts:
-    """Add the gradient of the minibatch `agents` to the parameters and return its loss's parts."""
+    """Give the parameters the gradient of the minibatch `agents`; return its loss's parts."""
     size = len(agents)
-    micro = max(1, (config.microbatch_size or config.minibatch_size) // segments.horizon)
+    rows = -(-size // crew.parts)
+    if config.microbatch_size is not None:
+        rows = min(rows, max(1, config.microbatch_size // segments.horizon))
     raw = advantages.index_select(1, agents)
     weights = None
-    if micro < size or importance is not None or not all_valid:
+    if rows < size or importance is not None or not all_valid:
         valid = segments.valid.index_select(1, agents).float()
         weights = valid / valid.sum().clamp(min=1)
         if importance is not None:
             weights = weights * importance
     scaled = normalize(raw, weights) if config.norm_advantages else raw
-    total: Parts = {}
-    for first in range(0, size, micro):
-        part = slice(first, first + micro)
-        loss, parts = _minibatch_loss(
-            policy,
+    parameters = [p for p in policy.parameters() if p.requires_grad]
+
+    def gradients(job: tuple[nn.Module, slice]) -> tuple[tuple[Tensor, ...], Parts, Tensor]:
+        replica, part = job
+        loss, parts, ratios = _minibatch_loss(
+            replica,
             segments,
             raw[:, part],
             scaled[:, part],
@@ -200,9 +208,16 @@ def _accumulate(
             None if weights is None else weights[:, part].flatten(),
             config,
         )
-        loss.backward()  # type: ignore[no-untyped-call]
-        total = {key: value + total[key] for key, value in parts.items()} if total else parts
-    return total
+        return torch.autograd.grad(loss, parameters, materialize_grads=True), parts, ratios
+
+    cuts = [slice(first, first + rows) for first in range(0, size, rows)]
+    jobs = [(policy if len(cuts) == 1 else replicate(policy), part) for part in cuts]
+    sums, total, ratios = zip(*crew.map(gradients, jobs), strict=True)
+    for parameter, *grads in zip(parameters, *sums, strict=True):
+        parameter.grad = functools.reduce(torch.Tensor.add_, grads)
+    if config.uses_vtrace:
+        segments.ratios.index_copy_(1, agents, torch.cat(ratios, 1))
+    return {key: sum(parts[key] for parts in total[1:]) + value for key, value in total[0].items()}
 
 
 def _minibatch_loss(
@@ -213,8 +228,8 @@ def _minibatch_loss(
     agents: Tensor,
     weights: Tensor | None,
     config: TrainConfig,
-) -> tuple[Tensor, Parts]:
-    """Run the policy on the segments of `agents` and return `ppo_loss` of them."""
+) -> tuple[Tensor, Parts, Tensor]:
+    """Run the policy on the segments of `agents`; return `ppo_loss` and the ratios `(T, N)`."""
 
     def flat(x: Tensor) -> Tensor:
         return x.index_select(1, agents).flatten(0, 1)
@@ -233,10 +248,8 @@ def _minibatch_loss(
     masks = None if segments.action_masks is None else flat(segments.action_masks)
     log_probs, entropies = act.evaluate(output, flat(segments.actions), masks)
     old_log_probs, old_values = flat(segments.log_probs), flat(segments.values)
-    if config.uses_vtrace:
-        ratios = (log_probs.detach() - old_log_probs).exp()
-        segments.ratios.index_copy_(1, agents, ratios.view(-1, len(agents)))
-    return ppo_loss(
+    ratios = (log_probs.detach() - old_log_probs).exp().view(-1, len(agents))
+    loss, parts = ppo_loss(
         log_probs,
         values.flatten().float(),
         entropies,
@@ -247,3 +260,4 @@ def _minibatch_loss(
         weights,
         config,
     )
+    return loss, parts, ratios

@@ -21,6 +21,7 @@ from puffer.train.config import Config, TrainConfig
 from puffer.train.log import Logger, NoLogger
 from puffer.train.normalize import NormalizeObservations, ReturnScaler
 from puffer.train.optim import anneal, make_optimizer
+from puffer.train.parallel import Crew
 from puffer.train.ppo import segment_advantages, update
 from puffer.train.rollout import Collector
 from puffer.train.runs import Checkpoints
@@ -67,6 +68,9 @@ class Trainer:
         self.scaler = (
             ReturnScaler(vecenv.num_agents).to(self.device) if train.norm_returns else None
         )
+        self.crew = Crew.of(
+            self.policy, vecenv.single_observation_space, train.minibatch_size, self.device
+        )
         self.steps = 0
         self.updates = 0
         self.at_rest = False  # all agents are held, not somewhere in the middle of a segment
@@ -95,7 +99,9 @@ class Trainer:
         shape_rewards(segments, train, self.scaler)
         advantages = segment_advantages(segments, train)
         middle = time.perf_counter()
-        losses = update(self.policy, self.optimizer, segments, advantages, train, self.generator)
+        losses = update(
+            self.policy, self.optimizer, segments, advantages, train, self.generator, self.crew
+        )
         for module in self.policy.modules():
             if isinstance(module, NormalizeObservations):
                 module.observe(segments.observations[segments.valid])

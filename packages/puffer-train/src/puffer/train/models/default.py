@@ -51,7 +51,7 @@ class Default(nn.Module):
 
     def decode_actions(self, hidden: Tensor, lookup: Any = None) -> tuple[ActionOutput, Tensor]:
         """Return the actions' logits or distribution, and values, from the hidden layer."""
-        return self.heads(hidden), self.value_head(hidden)
+        return self.heads.decode(hidden, self.value_head)
 
     def _flatten(self, observations: Tensor) -> Tensor:
         if self.dtype is None:
@@ -91,14 +91,28 @@ class Heads(nn.Module):
             layer_init(nn.Linear(hidden_size, size), std=0.01) for size in sizes
         )
 
-    def forward(self, hidden: Tensor) -> ActionOutput:
-        """Return logits, a list of logits, a Normal or a `Mixed`, as the space asks for."""
-        logits: list[Tensor] = [layer(hidden) for layer in self.layers]
+    def decode(self, hidden: Tensor, value_head: nn.Module) -> tuple[ActionOutput, Tensor]:
+        """Return logits, a list of them, a Normal or a `Mixed`, as the space asks for; and values.
+
+        One matrix product does for all, which reads `hidden` once.
+        """
+        layers: list[Any] = [*self.layers]
+        if self.shape is not None:
+            layers.append(self.mean)
+        *outputs, value = _linear([*layers, value_head], hidden)
         if self.shape is None:
-            return logits[0] if self.single else logits
-        mean = self.mean(hidden).float().view(-1, *self.shape)
+            return outputs[0] if self.single else outputs, value
+        mean = outputs.pop().float().view(-1, *self.shape)
         normal = Normal(mean, self.log_std.exp().expand_as(mean), validate_args=False)
-        return Mixed(logits, normal, self.categorical) if logits else normal
+        return Mixed(outputs, normal, self.categorical) if outputs else normal, value
+
+
+def _linear(layers: list[Any], inputs: Tensor) -> list[Tensor]:
+    """Return what each of the layers makes of the same inputs."""
+    weight = torch.cat([layer.weight for layer in layers])
+    bias = torch.cat([layer.bias for layer in layers])
+    sizes = [layer.out_features for layer in layers]
+    return list(torch.split(nn.functional.linear(inputs, weight, bias), sizes, -1))
 
 
 def _leaves(tree: Any) -> list[Tensor]:

@@ -78,7 +78,7 @@ class Grid(nn.Module):
 
     def decode_actions(self, hidden: Tensor, lookup: Any = None) -> tuple[ActionOutput, Tensor]:
         """Return the actions' logits or distribution, and values, from the hidden layer."""
-        return self.heads(hidden), self.value_head(hidden)
+        return self.heads.decode(hidden, self.value_head)
 
     def _parts(self, observations: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return the image, and the direction and the mission if there are."""

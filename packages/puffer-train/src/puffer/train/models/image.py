@@ -67,7 +67,7 @@ class Image(nn.Module):
 
     def decode_actions(self, hidden: Tensor, lookup: Any = None) -> tuple[ActionOutput, Tensor]:
         """Return the actions' logits or distribution, and values, from the hidden layer."""
-        return self.heads(hidden), self.value_head(hidden)
+        return self.heads.decode(hidden, self.value_head)
 
     def _image(self, observations: Tensor) -> Tensor:
         image = observations.float() * self.scale

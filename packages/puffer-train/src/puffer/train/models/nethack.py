@@ -77,7 +77,7 @@ class NetHack(nn.Module):
 
     def decode_actions(self, hidden: Tensor, lookup: Any = None) -> tuple[ActionOutput, Tensor]:
         """Return the actions' logits, and values, from the hidden layer."""
-        return self.heads(hidden), self.value_head(hidden)
+        return self.heads.decode(hidden, self.value_head)
 
     def _features(self, observations: Tensor) -> Tensor:
         leaves = nativize_tensor(observations, self.dtype)

@@ -84,7 +84,7 @@ class NeuralMMO(nn.Module):
 
     def decode_actions(self, hidden: Tensor, lookup: Any = None) -> tuple[ActionOutput, Tensor]:
         """Return the actions' logits, and values, from the hidden layer."""
-        return self.heads(hidden), self.value_head(hidden)
+        return self.heads.decode(hidden, self.value_head)
 
 
 def squash(numbers: Tensor) -> Tensor:
