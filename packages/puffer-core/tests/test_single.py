@@ -246,6 +246,19 @@ def test_a_reward_that_is_no_number_is_refused(reward: Any) -> None:
         env.step(FLAT_ACTION)
 
 
+def test_the_stages_of_a_step_make_one() -> None:
+    whole, parts = GymnasiumPufferEnv(Scripted()), GymnasiumPufferEnv(Scripted())
+    parts.attach(buf := buffers(parts))
+    whole.reset()
+    parts.reset()
+    read, act, place = parts.stages()
+    expected = whole.step(FLAT_ACTION)
+    observation, *outcome = act(read(FLAT_ACTION))
+    assert outcome == list(expected[1:])
+    np.testing.assert_array_equal(place(observation), expected[0])
+    np.testing.assert_array_equal(buf.observations[0], expected[0])
+
+
 TOO_LARGE = {"image": np.zeros((2, 2), np.uint8), "n": 10}
 WRONG_SHAPE = {"image": np.zeros((2, 3), np.uint8), "n": 1}
 

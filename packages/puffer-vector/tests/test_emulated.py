@@ -9,8 +9,10 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from vector_scripted import ScriptedParallelEnv
 
 import puffer.vector
+from puffer.core import Buffers
 from puffer.core.emulation import GymnasiumPufferEnv, PettingZooPufferEnv
-from puffer.core.errors import UsageError
+from puffer.core.errors import ResetNeeded, SpaceError, UsageError
+from puffer.vector.autoreset import with_autoreset
 
 BACKENDS = {
     "serial": {"backend": "serial"},
@@ -191,3 +193,62 @@ def test_action_masks_of_infos_reach_the_buffer(backend):
         np.testing.assert_array_equal(vecenv.action_masks, [[False, True, False]] * 2)
         vecenv.step([1, 1])  # ends the episode: the masks are those of the next one
         np.testing.assert_array_equal(vecenv.action_masks, [[True, False, True]] * 2)
+
+
+class CountedEnv(gymnasium.Env):
+    """Lasts `length` steps and pays 0.1 for each, or what it is told to."""
+
+    observation_space = gymnasium.spaces.Box(0, 9, (1,))
+    action_space = gymnasium.spaces.Discrete(3)
+
+    def __init__(self, length=2, reward=0.1):
+        self.length, self.reward = length, reward
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.t += 1
+        over = self.t == self.length
+        return np.full(1, self.t, np.float32), self.reward, over, False, {}
+
+
+def test_neighbours_end_when_they_do(backend):
+    kwargs = [{"length": length} for length in (1, 2, 3, 5)]
+    with puffer.vector.make(CountedEnv, env_kwargs=kwargs, num_envs=4, **backend) as vecenv:
+        vecenv.reset(seed=0)
+        for t in range(1, 31):
+            observations, _, terminals, _, infos = vecenv.step([0, 1, 2, 0])
+            lengths = np.array([1, 2, 3, 5])
+            np.testing.assert_array_equal(terminals, t % lengths == 0)
+            np.testing.assert_array_equal(observations[:, 0], t % lengths)
+            assert [info["agent_id"] for info in infos] == list(np.flatnonzero(t % lengths == 0))
+            for info in infos:
+                assert info["episode_length"] == lengths[info["agent_id"]]
+                # In float64, although the rewards' row is float32.
+                assert info["episode_return"] == pytest.approx(0.1 * info["episode_length"], 1e-12)
+
+
+def test_a_wrong_reward_is_blamed_on_its_environment():
+    kwargs = [{}, {"reward": "much"}, {}]
+    options = {"env_kwargs": kwargs, "num_envs": 3, "backend": "serial"}
+    with puffer.vector.make(CountedEnv, **options) as vecenv:
+        vecenv.reset(seed=5)
+        with pytest.raises(SpaceError, match="reward: expected a number, got 'much'") as caught:
+            vecenv.step([0, 1, 2])
+    note = "raised by env 1 in step(actions=[1]), number 1 since reset(seed=6)"
+    assert note in caught.value.__notes__
+
+
+def test_one_alone_is_stepped_alone():
+    env = with_autoreset(CountedEnv())
+    fields = Buffers.fields(env.single_observation_space, env.single_action_space, 1)
+    env.attach(Buffers.allocate(fields))
+    with pytest.raises(ResetNeeded, match="step was called before reset"):
+        env.step(np.zeros(1, np.int32))
+    env.reset(seed=0)
+    for t in range(1, 7):
+        *_, terminals, _, infos = env.step(np.zeros(1, np.int32))
+        assert terminals[0] == (t % 2 == 0) == bool(infos)

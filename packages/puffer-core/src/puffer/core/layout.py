@@ -125,7 +125,8 @@ class Layout:
         It checks as that of `row_maker` does. `row` is C-contiguous, with the shape and dtype of
         `space`.
         """
-        write, explain = self._field.bind(self._view(row)), self._explain
+        view, explain = self._view(row), self._explain
+        write = self._field.bind(view)
 
         def write_row(sample: Any) -> np.ndarray:
             try:
@@ -135,7 +136,19 @@ class Layout:
                 raise
             return row
 
-        return write_row
+        if not isinstance(self._field, ArrayField):
+            return write_row
+        dtype, shape = self._field.dtype, self._field.shape
+        target = view.reshape(shape)
+
+        def write_array(sample: Any) -> np.ndarray:
+            # What `write` does with the arrays of most environments, without a call.
+            if type(sample) is np.ndarray and sample.dtype is dtype and sample.shape == shape:
+                target[...] = sample
+                return row
+            return write_row(sample)
+
+        return write_array
 
     def check(self, sample: Any) -> None:
         """Raise `SpaceError`, which names the leaf, if `sample` is not in the original space."""

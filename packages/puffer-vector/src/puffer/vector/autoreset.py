@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from puffer.core import Buffers, PufferEnv
+from puffer.core.emulation.common import fill_action_mask
 from puffer.core.env import Infos, StepResult
+from puffer.core.errors import ResetNeeded, SpaceError
 from puffer.core.stats import episode_info
 
 
@@ -82,39 +85,120 @@ class GymnasiumAutoreset(_Autoreset):
     Attributes:
         resets_next_step: whether the step that ends an episode returns its last observation, and
             the one after it, masked, is spent on the reset (Gymnasium's NEXT_STEP).
+        row: the loop that steps it, alone or beside its neighbours, and its place there.
     """
 
     resets_next_step = False
+    row: tuple[GymnasiumRows, int]
+
+    def attach(self, buf: Buffers) -> None:
+        """Make the emulated environment write the row of `buf`."""
+        super().attach(buf)
+        self._begun = False
+        self.row = GymnasiumRows([self], buf), 0
 
     def reset(self, seed: int | None = None) -> tuple[np.ndarray, Infos]:
         """Begin a new episode."""
-        self._return, self._length, self._waits = 0.0, 0, False
+        rows, i = self.row
+        rows.forget(i)
         self._reset_env(seed)
+        self._begun = True
         return self.observations, []
 
     def step(self, actions: Any) -> StepResult:
         """Act; if that ends the episode, begin the next one at once."""
-        if self._waits:
-            self._waits = False
-            self.env.reset()
-            self.masks[0] = False
-            return self.observations, self.rewards, self.terminals, self.truncations, []
-        _, reward, terminal, truncation, info = self.env.step(actions[0])
-        self._return += float(reward)
-        self._length += 1
-        infos: Infos = []
-        if terminal or truncation:
-            infos.append({**episode_info(self._return, self._length, info), "agent_id": 0})
-            self._return, self._length = 0.0, 0
-            if self.final_observations is not None:
-                self.final_observations[...] = self.observations
-            if self.resets_next_step:
-                self._waits = True
-            else:
-                self.env.reset()  # clears the row's reward and flags
-                outcome = reward, terminal, truncation
-                self.rewards[0], self.terminals[0], self.truncations[0] = outcome
+        if not self._begun:
+            raise ResetNeeded("step was called before reset: call reset first")
+        rows, i = self.row
+        infos = [{**info, "agent_id": 0} for info in rows.step(np.asarray(actions), i)]
         return self.observations, self.rewards, self.terminals, self.truncations, infos
+
+
+class GymnasiumRows:
+    """Gymnasium environments on neighbouring rows, stepped in one loop, and their episodes so far.
+
+    A step of a small environment costs little more than Python's way to it. So what can be done
+    for all rows at once, or only where an episode ends, is not done in each environment's turn.
+
+    Attributes:
+        turn: the environment whose turn it is, or was when it raised.
+    """
+
+    def __init__(self, envs: Sequence[GymnasiumAutoreset], buffers: Buffers) -> None:
+        self._envs, self._buffers = envs, buffers
+        self._stages = [(i, *env.env.stages()) for i, env in enumerate(envs)]
+        self._rewards = buffers.rewards.data  # faster than an array, one by one
+        self._returns = [0.0] * len(envs)
+        self._lengths = np.zeros(len(envs), np.int64)
+        self._waiting: set[int] = set()  # rows whose next step is spent on a reset
+        self._numbers = buffers.actions.ndim == 1  # an action is one number
+        # What most steps of most environments leave in their rows.
+        self._usual: list[tuple[np.ndarray, bool]] = [
+            (buffers.terminals, False),
+            (buffers.truncations, False),
+            (buffers.masks, True),
+        ]
+        if buffers.action_masks is not None:
+            self._usual.append((buffers.action_masks, True))
+        self.turn = 0
+        for i, env in enumerate(envs):
+            env.row = self, i
+
+    def forget(self, i: int) -> None:
+        """Begin to count an episode of environment `i`."""
+        self._returns[i], self._lengths[i] = 0.0, 0
+        self._waiting.discard(i)
+
+    def step(self, actions: np.ndarray, only: int | None = None) -> Infos:
+        """Act in every environment, or in one; begin the next episodes where some have ended."""
+        chosen = slice(None) if only is None else slice(only, only + 1)
+        for array, value in self._usual:
+            array[chosen] = value
+        self._lengths[chosen] += 1
+        rewards, returns, waiting = self._rewards, self._returns, self._waiting
+        masks = self._buffers.action_masks
+        infos: Infos = []
+        for (i, read, act, place), action in zip(
+            self._stages[chosen], actions.tolist() if self._numbers else actions, strict=True
+        ):
+            self.turn = i
+            if waiting and i in waiting:
+                self._begin_late(i)
+                continue
+            observation, reward, terminal, truncation, info = act(read(action))
+            place(observation)
+            try:
+                rewards[i] = reward
+            except (TypeError, ValueError):
+                raise SpaceError(f"reward: expected a number, got {reward!r}") from None
+            returns[i] += float(reward)
+            if masks is not None:
+                fill_action_mask(masks[i], observation, info, "action_mask")
+            if terminal or truncation:
+                infos.append(self._end(i, reward, terminal, truncation, info))
+        return infos
+
+    def _end(
+        self, i: int, reward: Any, terminal: bool, truncation: bool, own: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Return the info of the episode that has ended, and begin the next one."""
+        env, buffers = self._envs[i], self._buffers
+        info = {**episode_info(self._returns[i], int(self._lengths[i]), own), "agent_id": i}
+        self.forget(i)
+        if buffers.final_observations is not None:
+            buffers.final_observations[i] = buffers.observations[i]
+        if env.resets_next_step:
+            self._waiting.add(i)
+        else:
+            env.env.reset()  # clears the row's reward, too
+            buffers.rewards[i] = reward
+        buffers.terminals[i], buffers.truncations[i] = terminal, truncation
+        return info
+
+    def _begin_late(self, i: int) -> None:
+        self.forget(i)
+        self._envs[i].env.reset()
+        self._buffers.masks[i] = False
 
 
 class PettingZooAutoreset(_Autoreset):

@@ -9,6 +9,7 @@ from typing import TypeVar
 from puffer.core import Buffers, PufferEnv
 from puffer.core.env import Infos
 from puffer.core.errors import UsageError
+from puffer.vector.autoreset import GymnasiumAutoreset, GymnasiumRows
 
 Result = TypeVar("Result")
 
@@ -41,6 +42,8 @@ class EnvGroup:
         self._seed: int | None = None
         self._buffers = buffers
         self._numbers = range(first_env, first_env + len(envs))
+        alone = [env for env in envs if type(env) is GymnasiumAutoreset]
+        self._rows = GymnasiumRows(alone, buffers) if len(alone) == len(envs) else None
         self._turns = [
             (number, env.step, env.actions, number * env.num_agents)
             for number, env in zip(self._numbers, envs, strict=True)
@@ -104,18 +107,30 @@ class EnvGroup:
 
     def step(self) -> Infos:
         """Advance every environment by the actions that stand in the buffers."""
-        infos: Infos = []
         self._steps += 1
+        if (rows := self._rows) is not None:
+            try:
+                infos = rows.step(self._buffers.actions)
+            except Exception as error:
+                self._blame(error, self._numbers[rows.turn])
+                raise
+            return _in_whole(infos, self._numbers.start) if infos else infos
+        infos = []
         for number, step, actions, first_row in self._turns:
             try:
                 given = step(actions)[4]
             except Exception as error:
-                which = f"step(actions={actions}), number {self._steps} since {self._began(number)}"
-                error.add_note(f"raised by env {number} in {which}")
+                self._blame(error, number)
                 raise
             if given:
                 infos += _in_whole(given, first_row)
         return infos
+
+    def _blame(self, error: Exception, number: int) -> None:
+        """Note in `error` the step of env `number` that raised it."""
+        actions = self._turns[number - self._numbers.start][2]
+        which = f"step(actions={actions}), number {self._steps} since {self._began(number)}"
+        error.add_note(f"raised by env {number} in {which}")
 
     def _began(self, number: int) -> str:
         """Return the call with which env `number` began."""

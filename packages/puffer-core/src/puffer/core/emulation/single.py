@@ -15,6 +15,7 @@ from puffer.core.errors import ResetNeeded, UsageError
 from puffer.core.layout import Emulated, Layout
 
 Step = tuple[np.ndarray, Any, bool, bool, dict[str, Any]]
+Stages = tuple[Callable[[Any], Any], Callable[[Any], Any], Callable[[Any], np.ndarray]]
 
 
 class GymnasiumPufferEnv(gymnasium.Env[np.ndarray, Any]):
@@ -119,13 +120,24 @@ class GymnasiumPufferEnv(gymnasium.Env[np.ndarray, Any]):
         """
         return self._step(action)
 
+    def stages(self) -> Stages:
+        """Return the three functions that make a step, for a loop over many environments.
+
+        Together they do what `step` does, but for the outcome and the action mask, which are the
+        caller's to write. They hold until the next `attach`.
+
+            observation, reward, terminated, truncated, info = act(read(action))
+            place(observation)
+        """
+        place = self._place_checked if self._check == "always" else self._place
+        return self.emulated.action.unpack, self.env.step, place
+
     def _stepper(self) -> Callable[[Any], Step]:
         """Return the fastest function that does what `step` promises."""
-        read, env_step = self.emulated.action.unpack, self.env.step
-        place = self._place_checked if self._check == "always" else self._place
+        read, act, place = self.stages()
 
         def step(action: Any) -> Step:
-            observation, reward, terminated, truncated, info = env_step(read(action))
+            observation, reward, terminated, truncated, info = act(read(action))
             return place(observation), reward, terminated, truncated, info
 
         if self._buffers is None:
@@ -135,7 +147,7 @@ class GymnasiumPufferEnv(gymnasium.Env[np.ndarray, Any]):
         write_outcome = outcome_writer(buf, 0, "reward")
 
         def step_in_place(action: Any) -> Step:
-            observation, reward, terminated, truncated, info = env_step(read(action))
+            observation, reward, terminated, truncated, info = act(read(action))
             row = place(observation)
             write_outcome(reward, terminated, truncated)
             if action_mask is not None:
