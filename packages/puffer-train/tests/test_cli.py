@@ -80,6 +80,20 @@ def test_list_and_print_config(capsys):
     assert re.search(r"gamma = 0\.99 +# default", out)
 
 
+def test_a_flag_can_take_a_setting_away(capsys, tmp_path):
+    settings = tmp_path / "settings.toml"
+    settings.write_text("[train]\nreward_clip = 1.0\ntarget_kl = 0.5\n")
+    argv = ["--env", "test/match", "--config", str(settings), "--print-config"]
+    taken = ["--train.reward-clip", "none", "--train.target-kl=none", "--policy.recurrent", "none"]
+    assert cli.main(argv) == 0
+    assert "reward_clip = 1.0" in capsys.readouterr().out
+    assert cli.main([*argv, *taken]) == 0
+    out = capsys.readouterr().out
+    assert "reward_clip" not in out
+    assert "target_kl" not in out
+    assert 'recurrent = "none"' in out
+
+
 def test_export_and_baseline(capsys, tmp_path, monkeypatch, match_spec):
     from puffer.core import registry
     from puffer.core.registry import EnvFamily

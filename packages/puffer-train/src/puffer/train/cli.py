@@ -79,6 +79,8 @@ def _run(argv: list[str]) -> int:
 
     if run.mode == "eval":
         return modes.play(spec, config, run, weights)
+    if run.mode == "profile":
+        return modes.profile(spec, config, run)
     if run.mode == "export" and weights is not None:
         return modes.export(spec, config, run, weights, header)
     return modes.train(spec, config, run, to_toml(config.tables(), origins), argv, checkpoints)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ from puffer.train.log.guard import Guarded, Tolerant
 from puffer.train.log.tensorboard import TensorBoardLogger
 from puffer.train.log.wandb import WandbLogger, import_wandb
 from puffer.train.options import RunOptions
+from puffer.train.profile import profile_training
 from puffer.train.provenance import describe_start
 from puffer.train.runs import MODEL, Run, trim_metrics
 from puffer.train.trainer import Trainer, TrainingDiverged, derive_seed, pick_device
@@ -36,6 +38,7 @@ class SaveError(PufferError, OSError):
     """A checkpoint cannot be written; those that were saved before are untouched."""
 
 
+PROFILE_SECONDS = 5.0
 BASELINE_BYTES = 200 << 10  # what an environment may ship
 
 
@@ -57,19 +60,10 @@ def train(
         argv: the command's words, to write down.
         checkpoints: folders to resume from, the first that is whole; none begins anew.
     """
-    pick_device(config.train.device)
     if options.track:
         import_wandb()
-    keep_freed_memory()
-    torch.set_num_threads(1)  # the first weights must not depend on the machine
-    randomness.seed_all(derive_seed(config.train.seed, "global"))
     with contextlib.ExitStack() as stack:
-        vecenv = stack.enter_context(contextlib.closing(make_vecenv(spec, config)))
-        policy = make_policy(spec, config.policy, vecenv.driver_env, config.train.seed)
-        torch.set_num_threads(
-            choose_threads(policy, vecenv.driver_env, config.train.minibatch_size)
-        )
-        trainer = Trainer(config, vecenv, policy)
+        trainer = _make_trainer(spec, config, stack)
         ui = stack.enter_context(
             contextlib.closing(make_ui(options.ui, spec.name, config.train.total_steps))
         )
@@ -82,6 +76,34 @@ def train(
         path = _train_to_the_end(trainer, run, ui, stack.enter_context(Interrupts(ui.message)))
         ui.finish({**trainer.summary(), "checkpoint": str(path / MODEL)})
     return 0
+
+
+def profile(spec: EnvSpec, config: Config, options: RunOptions) -> int:
+    """Train for some seconds without a run's folder; show and trace what they were spent on."""
+    trace = Path(config.train.data_dir) / f"{spec.name.replace('/', '-')}-trace.json"
+    with contextlib.ExitStack() as stack:
+        trainer = _make_trainer(spec, config, stack)
+        report = profile_training(trainer, PROFILE_SECONDS, trace)
+    ui = make_ui("plain" if options.ui in ("auto", "rich") else options.ui, spec.name, 0)
+    if options.ui != "json":
+        for line in report.lines():
+            ui.message(line)
+        ui.message(f"trace, for https://ui.perfetto.dev: {trace}")
+    else:
+        ui.finish({"environment": spec.name, **dataclasses.asdict(report), "trace": str(trace)})
+    return 0
+
+
+def _make_trainer(spec: EnvSpec, config: Config, stack: contextlib.ExitStack) -> Trainer:
+    """Return a trainer as the command runs it; its environments close with `stack`."""
+    pick_device(config.train.device)
+    keep_freed_memory()
+    torch.set_num_threads(1)  # the first weights must not depend on the machine
+    randomness.seed_all(derive_seed(config.train.seed, "global"))
+    vecenv = stack.enter_context(contextlib.closing(make_vecenv(spec, config)))
+    policy = make_policy(spec, config.policy, vecenv.driver_env, config.train.seed)
+    torch.set_num_threads(choose_threads(policy, vecenv.driver_env, config.train.minibatch_size))
+    return Trainer(config, vecenv, policy)
 
 
 def _train_to_the_end(trainer: Trainer, run: Run, ui: UI, interrupts: Interrupts) -> Path:

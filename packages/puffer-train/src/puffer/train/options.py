@@ -7,6 +7,7 @@ import dataclasses
 import io
 import itertools
 import re
+import typing
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,12 @@ from puffer.train.dashboard import Kind
 
 _arg = tyro.conf.arg
 _SHORT = {"--vec": "--vec.backend", "--policy": "--policy.name"}
+_MAY_BE_NONE = {
+    f"--{section}.{key.replace('_', '-')}"
+    for section, cls in SECTIONS.items()
+    for key, kind in typing.get_type_hints(cls).items()
+    if type(None) in typing.get_args(kind)
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +34,10 @@ class RunOptions:
 
     env_name: Annotated[str, _arg(name="env", help="the environment's name; see --list")] = ""
     mode: Annotated[
-        Literal["train", "eval", "export", "sweep-carbs"],
-        _arg(help="train, play with a policy, or write its weights as a baseline"),
+        Literal["train", "eval", "export", "profile", "sweep-carbs"],
+        _arg(
+            help="train, play with a policy, write weights as a baseline, or show where time goes"
+        ),
     ] = "train"
     config: Annotated[str, _arg(help="TOML file with settings, as --print-config writes it")] = ""
     ui: Annotated[
@@ -104,14 +113,20 @@ def normalize(argv: Sequence[str]) -> list[str]:
     """Return the words with every flag in its long form, and a bare `--resume` completed.
 
     `--vec serial` is `--vec.backend serial`, `--train.learning_rate` is `--train.learning-rate`,
-    and `--resume` alone is `--resume latest`. Doing it again changes nothing.
+    `none` is `None` where that is a value, and `--resume` alone is `--resume latest`. Doing it
+    again changes nothing.
     """
-    words = []
+    words: list[str] = []
     for word, following in itertools.zip_longest(argv, argv[1:], fillvalue="--"):
         flag, equals, value = word.partition("=")
         if flag.startswith("--"):
             flag = flag.replace("_", "-")
-            word = _SHORT.get(flag, flag) + equals + value
+            flag = _SHORT.get(flag, flag)
+            if flag in _MAY_BE_NONE and value == "none":
+                value = "None"
+            word = flag + equals + value
+        elif word == "none" and words and words[-1] in _MAY_BE_NONE:
+            word = "None"
         words.append(word)
         if word == "--resume" and following.startswith("--"):
             words.append("latest")
