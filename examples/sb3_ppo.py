@@ -1,6 +1,6 @@
 """Stable-Baselines3's PPO on Puffer's environments.
 
-    python examples/ppo_sb3.py [--steps 100000] [--seed 1]
+    python examples/sb3_ppo.py [--steps 100000] [--seed 1]
 
 Needs puffer-vector[sb3]. Trains CartPole and prints the mean return of 100 episodes after it.
 """
