@@ -81,6 +81,8 @@ def _run(argv: list[str]) -> int:
         return modes.play(spec, config, run, weights)
     if run.mode == "profile":
         return modes.profile(spec, config, run)
+    if run.mode == "autotune":
+        return modes.autotune(spec, config, run)
     if run.mode == "export" and weights is not None:
         return modes.export(spec, config, run, weights, header)
     return modes.train(spec, config, run, to_toml(config.tables(), origins), argv, checkpoints)
@@ -165,10 +167,12 @@ def _check_mode(run: RunOptions) -> None:
         ("--render", run.render if run.render != "none" else "", "eval"),
         ("--video", run.video, "eval"),
         ("--export-path", run.export_path, "export"),
+        ("--autotune-score", run.autotune_score, "autotune"),
         ("--baseline", run.baseline, "eval"),
         ("--eval-model-path", run.eval_model_path if run.mode == "train" else "", "eval"),
     ):
-        if value and run.mode != mode:
+        given = value is not None and value is not False and value != ""
+        if given and run.mode != mode:
             word = "" if value is True else f" {value}"
             raise UsageError(f"{option}{word}: is for --mode {mode}; this is --mode {run.mode}")
 

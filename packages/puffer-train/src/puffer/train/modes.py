@@ -1,4 +1,4 @@
-"""What `puffer-train` does in each mode: train a run, evaluate a policy, export its weights."""
+"""What `puffer-train` does in each mode: train, evaluate, export weights, profile, autotune."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from puffer.core.errors import PufferError, UsageError
 from puffer.core.registry import EnvSpec
 from puffer.train import randomness
 from puffer.train.allocator import keep_freed_memory
+from puffer.train.autotune import Trial, attempt_with, changes
+from puffer.train.autotune import autotune as search
 from puffer.train.checkpoint import export_weights, load_weights
-from puffer.train.config import Config
+from puffer.train.config import Config, to_toml
 from puffer.train.dashboard import UI, make_ui
 from puffer.train.evaluation import evaluate
 from puffer.train.interrupts import Interrupts
@@ -91,6 +93,54 @@ def profile(spec: EnvSpec, config: Config, options: RunOptions) -> int:
         ui.message(f"trace, for https://ui.perfetto.dev: {trace}")
     else:
         ui.finish({"environment": spec.name, **dataclasses.asdict(report), "trace": str(trace)})
+    return 0
+
+
+def autotune(spec: EnvSpec, config: Config, options: RunOptions) -> int:
+    """Look for settings that reach `options.autotune_score` sooner, and show them as a TOML."""
+    if options.autotune_score is None:
+        raise UsageError("--mode autotune: give the mean score to reach with --autotune-score")
+    ui = make_ui("plain" if options.ui in ("auto", "rich") else options.ui, spec.name, 0)
+
+    @contextlib.contextmanager
+    def trainer_of(config: Config) -> Iterator[Trainer]:
+        with contextlib.ExitStack() as stack:
+            yield _make_trainer(spec, config, stack)
+
+    def describe(trial: Trial) -> dict[str, Any]:
+        kept = {f.name: getattr(trial, f.name) for f in dataclasses.fields(trial)}
+        return {**kept, "config": changes(config, trial.config)}
+
+    def show(trial: Trial, better: bool) -> None:
+        different = changes(config, trial.config)
+        words = ", ".join(f"{key}={value}" for key, value in different.items()) or "as given"
+        outcome = trial.failure or (
+            f"score {trial.score:.4g}{'' if trial.reached else ', given up'}"
+        )
+        ui.message(f"{trial.seconds:7.1f} s  {outcome}  {words}{'  <- best' if better else ''}")
+
+    first, best = search(
+        config,
+        attempt_with(trainer_of, options.autotune_score),
+        options.autotune_seconds,
+        60 * options.autotune_minutes,
+        show,
+    )
+    if options.ui == "json":
+        ui.finish({"environment": spec.name, "first": describe(first), "best": describe(best)})
+        return 0
+    tables: dict[str, dict[str, Any]] = {}
+    for key, value in changes(config, best.config).items():
+        section, _, name = key.partition(".")
+        tables.setdefault(section, {})[name] = value
+    if not best.reached:
+        ui.message("no settings reached the score: give more --autotune-seconds, or a lower score")
+    elif not tables:
+        ui.message(f"the settings given are the best that were found: {best.seconds:.1f} s")
+    else:
+        before = f"{first.seconds:.1f} s" if first.reached else "not at all"
+        ui.message(f"{best.seconds:.1f} s, where the settings given took it {before}:\n")
+    ui.message(to_toml(tables).rstrip())
     return 0
 
 

@@ -34,9 +34,10 @@ class RunOptions:
 
     env_name: Annotated[str, _arg(name="env", help="the environment's name; see --list")] = ""
     mode: Annotated[
-        Literal["train", "eval", "export", "profile", "sweep-carbs"],
+        Literal["train", "eval", "export", "profile", "autotune", "sweep-carbs"],
         _arg(
-            help="train, play with a policy, write weights as a baseline, or show where time goes"
+            help="train, play with a policy, write weights as a baseline, show where time goes, "
+            "or look for settings that reach a score sooner"
         ),
     ] = "train"
     config: Annotated[str, _arg(help="TOML file with settings, as --print-config writes it")] = ""
@@ -61,6 +62,13 @@ class RunOptions:
     ] = "none"
     video: Annotated[str, _arg(help="eval: write a video, .gif or .mp4")] = ""
     export_path: Annotated[str, _arg(help="export: the file; without it NAME.safetensors")] = ""
+    autotune_score: Annotated[
+        float | None, _arg(help="autotune: the mean score of 100 episodes to reach")
+    ] = None
+    autotune_seconds: Annotated[float, _arg(help="autotune: the most that one trial may take")] = (
+        120.0
+    )
+    autotune_minutes: Annotated[float, _arg(help="autotune: no trial begins after these")] = 30.0
     list: Annotated[bool, _arg(help="print the names of all environments")] = False
     print_config: Annotated[bool, _arg(help="print all settings with their origins")] = False
 
