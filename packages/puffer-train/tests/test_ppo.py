@@ -149,6 +149,18 @@ def test_microbatches_add_up_to_the_minibatch():
         torch.testing.assert_close(parts, whole, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("crew", [None, Crew(parts=3, threads=2)])
+def test_masked_transitions_count_nowhere(crew):
+    advantages = torch.randn(8, 12, generator=torch.Generator().manual_seed(0))
+    few, many = full_segments(agents=6), full_segments()
+    for name in ("observations", "actions"):
+        getattr(few, name).copy_(getattr(many, name)[:, :6])
+    many.valid[:, 6:] = False
+    torch.testing.assert_close(
+        gradients(many, advantages, ONE, crew=crew), gradients(few, advantages[:, :6], ONE)
+    )
+
+
 @pytest.mark.parametrize("prio", [0.0, 0.6])
 def test_threads_add_up_to_the_minibatch(prio):
     segments = full_segments()
