@@ -70,7 +70,7 @@ class Ledger(PufferEnv):
 
 
 class Counter(nn.Module):
-    """Its state counts the steps since the episode began, and so does its value."""
+    """Its state counts the steps since the episode began; see `worth` for its value."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +81,13 @@ class Counter(nn.Module):
 
     def forward(self, observations, state):
         count = state[0] + 1
-        return torch.zeros(len(observations), 3), count[0], (count,)
+        shown = observations[:, 1:2] if observations.shape[1] > 1 else torch.zeros(1)
+        return torch.zeros(len(observations), 3), count[0] + 100 * shown, (count,)
+
+
+def worth(tick):
+    """Counter's value of Ledger's observation `tick`: what it remembers, and what it sees."""
+    return tick + 1 + 100 * tick
 
 
 WAYS = {
@@ -149,14 +155,14 @@ def test_every_row_is_one_agent_in_order(ledger):
         assert torch.equal(masks, actions.new_tensor(range(3)) != forbidden.unsqueeze(-1))
         torch.testing.assert_close(segments.log_probs, torch.full((HORIZON, n), -np.log(2)).float())
         # Memory follows the agent, and ends with the episode.
-        assert torch.equal(segments.values.long(), tick + 1)
+        assert torch.equal(segments.values.long(), worth(tick))
         following = torch.where(ends[-1], 0, tick[-1] + 1)
-        assert torch.equal(segments.bootstrap_values.long(), following + 1)
+        assert torch.equal(segments.bootstrap_values.long(), worth(following))
         remembered = segments.state[0][0, :, 0].long()
         assert torch.equal(remembered[tick[0] > 0], tick[0][tick[0] > 0])
         cut = segments.cut_values > 0
         assert (cut <= ends).all()
-        assert torch.equal(segments.cut_values[cut].long(), (tick + 2)[cut])
+        assert torch.equal(segments.cut_values[cut].long(), worth(tick + 1)[cut])
         assert segments.valid.all()
         finished += int(ends.sum())
     assert cut.any()
@@ -218,15 +224,23 @@ def test_the_dead_take_no_part_and_begin_afresh():
     assert segments.valid[:, 1].tolist() == [1, 1, 1, 1, 0, 0, 0, 1, 1, 1]
     assert segments.valid[:, (0, 2)].all()
     assert segments.ends[:, 1].tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
-    assert segments.values[:4, 1].tolist() == [1, 2, 3, 4]
-    assert segments.values[7:, 1].tolist() == [1, 2, 3]  # alive again: nothing is remembered
-    assert segments.values[:, 0].tolist() == list(range(1, 11))
+    remembered = segments.values - 100 * segments.observations[..., 1]
+    assert remembered[:4, 1].tolist() == [1, 2, 3, 4]
+    assert remembered[7:, 1].tolist() == [1, 2, 3]  # alive again: nothing is remembered
+    assert remembered[:, 0].tolist() == list(range(1, 11))
     returns, lengths = collector.tracker.drain()
     assert (returns.tolist(), lengths.tolist()) == ([40], [4])
     assert torch.equal(segments.state[0], torch.zeros(1, 3, 1))
 
 
-@pytest.mark.parametrize("wrapper", [None, LSTMWrapper, MinGRUWrapper])
+HEAD = {
+    None: "policy.heads.layers.0.weight",
+    LSTMWrapper: "policy.policy.heads.layers.0.weight",
+    MinGRUWrapper: "policy.policy.heads.layers.0.weight",
+}
+
+
+@pytest.mark.parametrize("wrapper", HEAD)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_an_update_sees_what_collection_saw(wrapper, precision):
     """Before the first step every ratio of probabilities is 1: masks, memory and ends agree."""
@@ -236,6 +250,8 @@ def test_an_update_sees_what_collection_saw(wrapper, precision):
         policy = NormalizeObservations(vecenv.driver_env, Default(vecenv.driver_env, 16))
         if wrapper is not None:
             policy = wrapper(vecenv.driver_env, policy)
+        if precision == "float32":  # let memory decide; fresh heads give all actions alike
+            torch.nn.init.normal_(policy.get_parameter(HEAD[wrapper]))
         train = TrainConfig(
             horizon=HORIZON, minibatch_size=10**6, device="cpu", precision=precision, reward_clip=1
         )

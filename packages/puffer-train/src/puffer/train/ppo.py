@@ -102,7 +102,6 @@ def update(
             order, importance = draw_segments(advantages, config, generator)
         agents = order[place * size : (place + 1) * size]
         weights = None if importance is None else importance[place * size : (place + 1) * size]
-        optimizer.zero_grad(set_to_none=True)
         parts = _accumulate(policy, segments, advantages, agents, weights, all_valid, config, crew)
         if config.target_kl is not None and float(parts["approx_kl"]) > config.target_kl:
             break
