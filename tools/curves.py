@@ -47,6 +47,14 @@ def mean_curve(curves: list[Curve]) -> Curve:
     return [(x, sum(table[x] for table in tables) / len(tables)) for x in shared]
 
 
+def short(number: float) -> str:
+    """Return 1500000 as 1.5M."""
+    for unit, letter in ((1e6, "M"), (1e3, "k")):
+        if number >= unit:
+            return f"{number / unit:.3g}{letter}"
+    return f"{number:.3g}"
+
+
 def draw(groups: dict[str, list[Curve]], key: str = "episode_return") -> str:
     """Return the SVG of named groups of curves."""
     every = [point for curves in groups.values() for curve in curves for point in curve]
@@ -74,8 +82,8 @@ def draw(groups: dict[str, list[Curve]], key: str = "episode_return") -> str:
         parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>')
         parts.append(text(LEFT - 8, y + 4, f"{value:.4g}", "end"))
         x = LEFT + i * (WIDTH - LEFT - RIGHT) / 4
-        parts.append(text(x, HEIGHT - BOTTOM + 20, f"{i * right / 4:,.3g}", "middle"))
-    parts.append(text(WIDTH / 2, HEIGHT - 10, f"steps ({key.replace('_', ' ')})", "middle"))
+        parts.append(text(x, HEIGHT - BOTTOM + 20, short(i * right / 4), "middle"))
+    parts.append(text(WIDTH / 2, HEIGHT - 10, f"{key.replace('_', ' ')} after steps", "middle"))
     for i, (name, curves) in enumerate(groups.items()):
         colour = COLOURS[i % len(COLOURS)]
         for curve in curves:

@@ -13,9 +13,19 @@ from puffer.train import cli
 
 # What a few episodes score at least: well below the mean of 100, well above what chance gives.
 LEAST = {
-    "puffer_breakout": 250.0,
+    "puffer_bandit": 0.9,
+    "puffer_breakout": 650.0,
+    "puffer_cartpole": 190.0,
+    "puffer_continuous": 0.88,
+    "puffer_memory": 0.9,
+    "puffer_multiagent": 0.98,
+    "puffer_password": 0.98,
     "puffer_pong": 18.0,
     "puffer_snake": 2.0,  # the return of a snake: an evaluation is of agents, not of arenas
+    "puffer_spaces": 0.95,
+    "puffer_squared": 0.9,
+    "puffer_squared_targets": 0.9,
+    "puffer_stochastic": 0.98,
 }
 NAMES = (*envs.family.ids, *sanity.family.ids)
 SHIPPED = [name for name in NAMES if find(name).baseline is not None]
