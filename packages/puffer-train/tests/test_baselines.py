@@ -16,6 +16,7 @@ LEAST = {
     "puffer_bandit": 0.9,
     "puffer_breakout": 650.0,
     "puffer_cartpole": 190.0,
+    "puffer_connect4": 0.3,  # of eight games
     "puffer_continuous": 0.88,
     "puffer_memory": 0.9,
     "puffer_multiagent": 0.98,
