@@ -41,7 +41,8 @@ class Agent:
         return self.t == 1 and self.key % 3 == 2
 
     def observe(self, action: int = 0) -> list[int]:
-        return [0] * 4 if self.masked() else [self.key, self.episode, self.t, action]
+        episode = self.episode % 2**15  # a row holds int16
+        return [0] * 4 if self.masked() else [self.key, episode, self.t, action]
 
     def allowed(self) -> list[bool]:
         return [action != self.t for action in range(NUM_ACTIONS)]
