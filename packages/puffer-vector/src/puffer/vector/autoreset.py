@@ -151,15 +151,21 @@ class GymnasiumRows:
 
     def step(self, actions: np.ndarray, only: int | None = None) -> Infos:
         """Act in every environment, or in one; begin the next episodes where some have ended."""
-        chosen = slice(None) if only is None else slice(only, only + 1)
-        for array, value in self._usual:
-            array[chosen] = value
-        self._lengths[chosen] += 1
+        stages = self._stages
+        if only is None:
+            for array, value in self._usual:
+                array.fill(value)
+            self._lengths += 1
+        else:
+            stages = stages[only : only + 1]
+            for array, value in self._usual:
+                array[only] = value
+            self._lengths[only] += 1
         rewards, returns, waiting = self._rewards, self._returns, self._waiting
         masks = self._buffers.action_masks
         infos: Infos = []
         for (i, read, act, place), action in zip(
-            self._stages[chosen], actions.tolist() if self._numbers else actions, strict=True
+            stages, actions.tolist() if self._numbers else actions, strict=True
         ):
             self.turn = i
             if waiting and i in waiting:
