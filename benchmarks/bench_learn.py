@@ -14,9 +14,9 @@ import sys
 import time
 
 from puffer.core.registry import find
-from puffer.train import Trainer, evaluate
+from puffer.train import evaluate
 from puffer.train.config import resolve
-from puffer.train.launch import choose_threads, for_evaluation, make_policy, make_vecenv
+from puffer.train.launch import for_evaluation, make_trainer, make_vecenv
 
 BARS = {
     "puffer_bandit": 0.9,
@@ -33,20 +33,18 @@ EPISODES = 200
 
 def learn(name: str, seed: int) -> tuple[float, float]:
     """Train `name` with its own settings and return the score reached and the seconds it took."""
-    import torch
-
     spec = find(name)
     config, _ = resolve(spec)
     train = dataclasses.replace(config.train, seed=seed, device="cpu")
     config = dataclasses.replace(config, train=train)
     began = time.perf_counter()
-    with make_vecenv(spec, config) as vecenv:
-        policy = make_policy(spec, config.policy, vecenv.driver_env, seed)
-        torch.set_num_threads(choose_threads(policy, vecenv, train.minibatch_size))
-        Trainer(config, vecenv, policy).train()
+    with make_trainer(spec, config) as trainer:
+        trainer.train()
     seconds = time.perf_counter() - began
     with make_vecenv(spec, for_evaluation(spec, config, EPISODES, None)) as vecenv:
-        return evaluate(policy, vecenv, EPISODES, seed=1_000_000 + seed)["score_mean"], seconds
+        return evaluate(trainer.policy, vecenv, EPISODES, seed=1_000_000 + seed)[
+            "score_mean"
+        ], seconds
 
 
 def main() -> int:

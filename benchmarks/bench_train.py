@@ -22,14 +22,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
+from torch import Tensor, nn
 
-from puffer.core.registry import find
+from puffer.core.registry import EnvSpec, find
 from puffer.ocean.kit.bench import machine
-from puffer.train import Trainer, evaluate
-from puffer.train.allocator import keep_freed_memory
-from puffer.train.config import resolve
-from puffer.train.launch import choose_threads, for_evaluation, make_policy, make_vecenv
+from puffer.train import evaluate
+from puffer.train.config import Config, resolve
+from puffer.train.launch import for_evaluation, make_trainer, make_vecenv
 
 # Environment -> (score, seconds that it may take, None: no bar).
 MARKS: dict[str, list[tuple[float, float | None]]] = {
@@ -43,42 +42,47 @@ FIRST_LOOK, LATER = 1.0, 1.15  # seconds of training, and the factor from each l
 Row = dict[str, Any]
 
 
-def run(name: str, seed: int) -> Row:
-    """Train `name` until all its marks are reached, or to its end; return what that took."""
+def settings(name: str, seed: int) -> tuple[EnvSpec, Config]:
+    """Return the environment and what it ships, with a seed."""
     spec = find(name)
     config, _ = resolve(spec)
-    config = dataclasses.replace(
-        config, train=dataclasses.replace(config.train, seed=seed, device="cpu")
-    )
-    torch.set_num_threads(1)
-    with make_vecenv(spec, config) as vecenv:
-        policy = make_policy(spec, config.policy, vecenv.driver_env, seed)
-        torch.set_num_threads(choose_threads(policy, vecenv, config.train.minibatch_size))
-        trainer = Trainer(config, vecenv, policy)
-        played = for_evaluation(spec, config, EPISODES, None)
-        with make_vecenv(spec, played) as stage:
+    train = dataclasses.replace(config.train, seed=seed, device="cpu")
+    return spec, dataclasses.replace(config, train=train)
 
-            def look() -> float:
-                score = evaluate(policy, stage, EPISODES, seed=1_000_000 + seed)["score_mean"]
-                return float(score)
 
-            def advance() -> bool:
-                trainer.train_update()
-                return not trainer.done
+def run(name: str, seed: int) -> Row:
+    """Train `name` until all its marks are reached, or to its end; return what that took."""
+    spec, config = settings(name, seed)
+    with make_trainer(spec, config) as trainer:
 
-            return watch(name, seed, "puffer", advance, look, lambda: trainer.steps)
+        def advance() -> bool:
+            trainer.train_update()
+            return not trainer.done
+
+        return watch(spec, config, "puffer", trainer.policy, advance, lambda: trainer.steps)
+
+
+class SB3Policy(nn.Module):
+    """The policy of a model of Stable-Baselines3 as `evaluate` wants it."""
+
+    def __init__(self, policy: Any) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits and values."""
+        distribution = self.policy.get_distribution(observations).distribution
+        return distribution.logits, self.policy.predict_values(observations)
 
 
 def run_sb3(name: str, seed: int) -> Row:
     """Train `name` with Stable-Baselines3's PPO through `to_sb3`, for as many steps at most."""
-    import numpy as np
     from stable_baselines3 import PPO
 
     import puffer.vector
     from puffer.vector.adapters import to_sb3
 
-    spec = find(name)
-    config, _ = resolve(spec)
+    spec, config = settings(name, seed)
     native = config.vec.backend == "native"
     env = {**config.env, "num_envs": 64} if native else dict(config.env)
     options = {"backend": "native"} if native else {"backend": "serial", "num_envs": 8}
@@ -91,54 +95,44 @@ def run_sb3(name: str, seed: int) -> Row:
         "ent_coef": 0.0, "learning_rate": 0.001,
     }  # fmt: skip
     model = PPO("MlpPolicy", envs, seed=seed, device="cpu", **zoo)
-    model.set_env(envs)
     _, callback = model._setup_learn(config.train.total_steps)
-    with make_vecenv(spec, for_evaluation(spec, config, EPISODES, None)) as stage:
 
-        def look() -> float:
-            stage.async_reset(seed)
-            observations, *_ = stage.recv()
-            scores: list[float] = []
-            while len(scores) < EPISODES:
-                actions, _ = model.predict(np.asarray(observations))
-                stage.send(actions)
-                observations, _, _, _, infos, _, _ = stage.recv()
-                scores += [info["score"] for info in infos if "score" in info]
-            return float(np.mean(scores[:EPISODES]))
+    def advance() -> bool:
+        model.collect_rollouts(envs, callback, model.rollout_buffer, model.n_steps)
+        model.train()
+        return model.num_timesteps < config.train.total_steps
 
-        def advance() -> bool:
-            model.collect_rollouts(model.env, callback, model.rollout_buffer, model.n_steps)
-            model.train()
-            return model.num_timesteps < config.train.total_steps
-
-        row = watch(name, seed, "sb3", advance, look, lambda: model.num_timesteps)
+    policy = SB3Policy(model.policy)
+    row = watch(spec, config, "sb3", policy, advance, lambda: model.num_timesteps)
     envs.close()
     return row
 
 
 def watch(
-    name: str,
-    seed: int,
+    spec: EnvSpec,
+    config: Config,
     trainer: str,
+    policy: nn.Module,
     advance: Callable[[], bool],
-    look: Callable[[], float],
     steps: Callable[[], int],
 ) -> Row:
     """Call `advance` until it says no or all marks are reached; return steps, times and scores."""
+    name, seed = spec.name, config.train.seed
     left = [score for score, _ in MARKS[name]]
     reached: dict[str, float] = {}
     seconds, next_look, score = 0.0, FIRST_LOOK, float("nan")
     going = True
-    while going and left:
-        began = time.perf_counter()
-        going = advance()
-        seconds += time.perf_counter() - began
-        if seconds < next_look and going:
-            continue
-        next_look = seconds * LATER
-        score = look()
-        while left and score >= left[0]:
-            reached[f"{left.pop(0):g}"] = round(seconds, 1)
+    with make_vecenv(spec, for_evaluation(spec, config, EPISODES, None)) as stage:
+        while going and left:
+            began = time.perf_counter()
+            going = advance()
+            seconds += time.perf_counter() - began
+            if seconds < next_look and going:
+                continue
+            next_look = seconds * LATER
+            score = evaluate(policy, stage, EPISODES, seed=1_000_000 + seed)["score_mean"]
+            while left and score >= left[0]:
+                reached[f"{left.pop(0):g}"] = round(seconds, 1)
     return {
         "environment": name,
         "trainer": trainer,
@@ -178,7 +172,6 @@ def main() -> int:
     parser.add_argument("--sb3", action="store_true", help="Stable-Baselines3, too")
     parser.add_argument("--json", action="store_true", help="one JSON object a run")
     options = parser.parse_args()
-    keep_freed_memory()
     if not options.json:
         print("  ".join(f"{key}: {value}" for key, value in machine().items()))
         print(f"{'environment':<30}{'trainer':<8}{'steps/s':>10}{'score':>8}{'bar':>8}  seconds")

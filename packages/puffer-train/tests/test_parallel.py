@@ -76,6 +76,25 @@ def test_parts_by_work(net, minibatch, parts):
     assert Crew.of(net.eval(), SPACE, minibatch, torch.device("cpu")).parts == parts
 
 
+@pytest.mark.parametrize("in_place", [True, False])
+def test_networks_that_change_their_buffers_are_left_whole(in_place):
+    class Counts(nn.Linear):
+        def __init__(self):
+            super().__init__(10, 100_000)
+            self.register_buffer("calls", torch.zeros(()))
+
+        def forward(self, x):
+            if in_place:
+                self.calls += 1
+            else:
+                self.calls = self.calls + 1
+            return super().forward(x)
+
+    net = Counts()
+    assert Crew.of(net, SPACE, 2**20, torch.device("cpu")).parts == 1
+    assert float(net.calls) == 0
+
+
 # Of the compiler's own making.
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
 def test_compiled_networks_and_devices_are_left_whole():

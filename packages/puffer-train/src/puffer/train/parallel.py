@@ -2,7 +2,7 @@
 
 Cutting a minibatch costs one meeting of the threads a gradient step; cutting every operation, as
 torch's own threads do, costs one an operation, which small networks never earn back. How many
-parts there are depends on the work alone and sums are taken in order, so that a run does not
+parts there are depends on the work alone and sums are taken in order, so that a gradient does not
 depend on the number of cores.
 """
 
@@ -49,11 +49,21 @@ class Crew:
         """Return threads as `policy`, which is on `device`, deserves with observations of `space`.
 
         One part is for small work, for devices that are parallel themselves, and for networks in
-        which the order of rows matters (dropout, running statistics) or that are compiled.
+        which the order of rows matters (dropout, buffers that they change) or that are compiled.
         """
         if device.type != "cpu" or not _divisible(policy):
             return cls()
-        work = count_flops(policy, space) * minibatch_size
+        twin = replicate(policy)
+        for module in twin.modules():
+            kept = module._buffers.items()
+            module._buffers = {name: None if b is None else b.clone() for name, b in kept}
+        before = [(buffer, buffer._version) for buffer in twin.buffers()]
+        work = count_flops(twin, space) * minibatch_size
+        if any(
+            old is not new or new._version != version
+            for (old, version), new in zip(before, twin.buffers(), strict=True)
+        ):
+            return cls()  # each replica would change its own, or all the same one at once
         parts = int(min(max(work / PART_FLOPS, 1), MOST_PARTS))
         return cls(parts, puffer.vector.usable_cores())
 
@@ -96,7 +106,8 @@ def replicate(module: nn.Module) -> nn.Module:
 
 
 def _divisible(policy: nn.Module) -> bool:
-    ordered = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)
+    dropout, statistics = nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase
+    ordered = (dropout, statistics, torch.jit.ScriptModule)
     return not any(
         isinstance(m, ordered)
         or m._compiled_call_impl is not None
