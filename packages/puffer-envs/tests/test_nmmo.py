@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 
 from puffer.core import registry
+from puffer.core.emulation import PettingZooPufferEnv
 from puffer.core.errors import MissingPackageError, UsageError
+from puffer.core.wrappers import PettingZooTruncatedWrapper
 from puffer.envs import install, nmmo
+from puffer.envs.load import quiet, require
 
 SMALL = {"num_agents": 8, "max_cycles": 20}
 
@@ -61,6 +64,25 @@ def test_worlds_repeat_and_maps_go_with_them(world: Any) -> None:
             np.testing.assert_array_equal(row, same[agent])
     world.close()
     assert not folder.exists()
+
+
+def test_its_own_environment_is_emulated_as_the_tutorial_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("nmmo", reason="Neural MMO is not installed")
+    monkeypatch.chdir(tmp_path)  # it writes its maps into the current folder
+    package: Any = require("nmmo", "nmmo", "the tutorial's sample")
+    with quiet():
+        world = package.Env()
+    env = PettingZooPufferEnv(env=PettingZooTruncatedWrapper(world))
+    rows, _ = env.reset()
+    row = rows[1]
+    structured = row.view(env.obs_dtype)
+    assert set(structured.dtype.names) == set(world.observation_space(1).spaces)
+    assert structured["ActionTargets"]["Move"]["Direction"].shape == (1, 5)
+    assert structured["AgentId"] == 1
+    assert row.nbytes == structured.dtype.itemsize
+    env.close()
 
 
 @pytest.mark.parametrize(("option", "low"), [("num_agents", 1), ("map_size", 128), ("num_maps", 1)])

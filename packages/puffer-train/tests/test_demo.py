@@ -89,3 +89,14 @@ def test_breakout_of_the_arcade_needs_its_package(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "ale_py", None)
     assert run("puffer-train --mode train --env breakout --vec multiprocessing") == 2
     assert 'pip install "puffer-envs[atari]"' in capsys.readouterr().err
+
+
+def test_breakout_of_the_arcade_is_trained_in_worker_processes(tmp_path, capsys):
+    pytest.importorskip("ale_py", reason="the extra atari is not installed")
+    line = "puffer-train --mode train --env breakout --vec multiprocessing"
+    few = ["--train.total-steps", "128", "--train.minibatch-size", "64", "--train.epochs", "1"]
+    assert run(line, *SHORT, *few, "--ui", "json") == 0
+    first, *_, last = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (first["steps"], last["steps"]) == (64, 128)
+    (folder,) = (tmp_path / "experiments").iterdir()
+    assert 'backend = "multiprocessing"' in (folder / "config.toml").read_text()
