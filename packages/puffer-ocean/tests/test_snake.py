@@ -157,7 +157,7 @@ def test_every_step_follows_the_rules(
     assert longest >= min(options["max_length"], 8)
 
 
-@pytest.mark.parametrize("vision", [1, 3, 5, 7])
+@pytest.mark.parametrize("vision", [1, 2, 3, 5, 7])
 def test_a_window_is_a_part_of_the_arena(vision: int) -> None:
     rng = np.random.default_rng(0)
     options = options_of()
@@ -170,6 +170,24 @@ def test_a_window_is_a_part_of_the_arena(vision: int) -> None:
             moves = rng.integers(0, 4, 15)
             env.step(moves)
             wide.step(moves)
+
+
+@pytest.mark.parametrize("vision", [1, 2, 3, 5, 7, 20])
+def test_nothing_is_written_beyond_the_rows(vision: int, make_buffers: Callable[..., Any]) -> None:
+    """Windows are copied in wider moves than their rows, but not over the end of the array."""
+    options = options_of(vision=vision)
+    buffers = make_buffers(Snake, 3, **options)
+    rows = len(buffers.observations)
+    room = np.full((rows + 60, *buffers.observations.shape[1:]), 42, np.int8)
+    buffers.observations = room[:rows]
+    with Snake(3, **options, buf=buffers) as env, Snake(3, **options) as usual:
+        for one in (env, usual):
+            one.reset(2)
+        for moves in np.random.default_rng(0).integers(0, 4, (100, 15)):
+            env.step(moves)
+            usual.step(moves)
+            np.testing.assert_array_equal(room[:rows], usual.observations)
+            assert (room[rows:] == 42).all()
 
 
 def test_a_snake_without_room_is_absent_until_there_is() -> None:

@@ -5,11 +5,12 @@
 #include <array>
 #include <bit>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <vector>
 
 #include <puffer/ocean/env.hpp>
+
+#include "arena_map.hpp"
 
 namespace snake {
 using namespace puffer::ocean;
@@ -30,11 +31,10 @@ struct Config {
 
 // Deadly tiles are negative, edible ones positive.
 enum Tile : std::int8_t { kHead = -3, kBody, kWall, kEmpty, kFood, kCorpse };
-enum Move : std::uint8_t { kUp, kDown, kLeft, kRight, kMoves };
 
-// Tiles are numbered row by row, in an arena that walls as thick as a window is wide surround.
+// Walls surround the arena, as thick as a snake sees.
 struct Body {
-  int head = 0;
+  int head = 0;  // places in the map
   int tail = 0;
   int length = 0;               // 0: absent, for want of room
   std::uint32_t moves = 0;      // made since its birth: the place in its ring of moves
@@ -79,17 +79,13 @@ struct Snake {
 
   explicit Snake(const Config& config)
       : options(config),
-        stride(config.width + 2 * config.vision),
-        offsets{-stride, stride, -1, 1},
         ring(std::bit_ceil(static_cast<std::uint32_t>(config.max_length))),
-        map(index(stride * (config.height + 2 * config.vision)), kWall),
-        bodies(index(config.num_snakes), Body{.head = at(0, 0), .tail = at(0, 0)}),
-        trails(index(config.num_snakes) * ring) {}
+        map(config.height + 2 * config.vision, config.width + 2 * config.vision, kWall),
+        bodies(static_cast<std::size_t>(config.num_snakes), Body{.head = at(0, 0), .tail = at(0, 0)}),
+        trails(bodies.size() * ring) {}
 
   void reset(Rng& rng) {
-    for (int row = 0; row < options.height; ++row) {
-      std::fill_n(map.begin() + at(row, 0), options.width, kEmpty);
-    }
+    map.fill(options.vision, options.vision, options.height, options.width, kEmpty);
     deaths = lengths = 0;
     missing_food = options.food;
     for (std::size_t i = 0; i < bodies.size(); ++i) spawn(i, rng, 10'000);
@@ -98,7 +94,7 @@ struct Snake {
 
   void step(Io<Action> io, Rng& rng) {
     for (std::size_t i = 0; i < bodies.size(); ++i) {
-      fetch(i + kAhead);
+      fetch(i + kAhead, io.actions);
       if (bodies[i].length == 0) {
         io.masks[i] = spawn(i, rng, kTries);
         continue;
@@ -132,7 +128,7 @@ struct Snake {
   }
 
   void save(Writer& writer) const {
-    writer.write(map);
+    writer.write(map.tiles());
     writer.write(bodies);
     writer.write(trails);
     writer.write(missing_food);
@@ -140,7 +136,7 @@ struct Snake {
     writer.write(lengths);
   }
   void load(Reader& reader) {
-    reader.read(map);
+    reader.read(map.tiles());
     reader.read(bodies);
     reader.read(trails);
     reader.read(missing_food);
@@ -168,7 +164,7 @@ struct Snake {
   // ----------------------------------------------------------------------------------------------
 
   static constexpr int kTries = 32;         // to find room, in one step
-  static constexpr std::size_t kAhead = 8;  // snakes: what the processor is told to fetch in time
+  static constexpr std::size_t kAhead = 16;  // snakes: what the processor is told to fetch in time
 
   static void require(const char* name, int value, int least, int most) {
     if (value >= least && value <= most) return;
@@ -176,13 +172,13 @@ struct Snake {
                      std::to_string(least) + " to " + std::to_string(most));
   }
 
-  static std::size_t index(int tile) { return static_cast<std::size_t>(tile); }
   int at(int row, int column) const {
-    return (row + options.vision) * stride + column + options.vision;
+    return map.at(row + options.vision, column + options.vision);
   }
+  int row_of(int tile) const { return map.row_of(tile) - options.vision; }
+  int column_of(int tile) const { return map.column_of(tile) - options.vision; }
   bool inside(int tile) const {
-    const int row = tile / stride - options.vision;
-    const int column = tile % stride - options.vision;
+    const int row = row_of(tile), column = column_of(tile);
     return tile >= 0 && row >= 0 && row < options.height && column >= 0 && column < options.width;
   }
   int random_tile(Rng& rng) const {
@@ -201,13 +197,13 @@ struct Snake {
     return trails[i * ring + (move & (ring - 1))];
   }
 
-  void fetch(std::size_t i) const {
+  // What a step of a snake will touch.
+  [[gnu::always_inline]] void fetch(std::size_t i, std::span<const Action> actions) const {
     if (i >= bodies.size()) return;
     const Body& body = bodies[i];
-    __builtin_prefetch(&map[index(body.head - stride)]);
-    __builtin_prefetch(&map[index(body.head)]);
-    __builtin_prefetch(&map[index(body.head + stride)]);
-    __builtin_prefetch(&map[index(body.tail)]);
+    map.prefetch(body.head);
+    map.prefetch(map.next(body.head, static_cast<std::uint32_t>(actions[i])));
+    map.prefetch(body.tail);
     __builtin_prefetch(&trails[i * ring + (body.moves & (ring - 1))]);
   }
 
@@ -215,19 +211,19 @@ struct Snake {
   bool move(std::size_t i, std::uint32_t direction, float& reward) {
     Body& body = bodies[i];
     if (direction == (body.direction ^ 1U)) direction = body.direction;  // no turning back
-    const int next = body.head + offsets[direction];
-    const std::int8_t tile = map[index(next)];
+    const int next = map.next(body.head, direction);
+    const std::int8_t tile = map[next];
     if (tile < kEmpty && next != body.tail) return false;
     trail(i, body.moves++) = static_cast<std::uint8_t>(direction);
     body.direction = direction;
-    map[index(body.head)] = kBody;
+    map[body.head] = kBody;
     if (tile > kEmpty && body.length < options.max_length) {
       ++body.length;
     } else {
-      map[index(body.tail)] = kEmpty;
-      body.tail += offsets[trail(i, body.moves - static_cast<std::uint32_t>(body.length))];
+      map[body.tail] = kEmpty;
+      body.tail = map.next(body.tail, trail(i, body.moves - static_cast<std::uint32_t>(body.length)));
     }
-    map[index(next)] = kHead;
+    map[next] = kHead;
     body.head = next;
     if (tile > kEmpty) [[unlikely]] {
       missing_food += tile == kFood;
@@ -242,8 +238,8 @@ struct Snake {
     lengths += body.length;
     int tile = body.tail;
     for (int k = 0; k < body.length; ++k) {
-      map[index(tile)] = options.leave_corpse && k % 2 == 0 ? kCorpse : kEmpty;
-      if (k + 1 < body.length) tile += offsets[move_after(i, k)];
+      map[tile] = options.leave_corpse && k % 2 == 0 ? kCorpse : kEmpty;
+      if (k + 1 < body.length) tile = map.next(tile, move_after(i, k));
     }
     body.length = 0;
   }
@@ -255,10 +251,10 @@ struct Snake {
     for (int k = 0; k < tries; ++k) {
       const int head = random_tile(rng);
       const std::uint32_t direction = rng.below(kMoves);
-      const int tail = head - offsets[direction];
-      if (map[index(head)] != kEmpty || map[index(tail)] != kEmpty) continue;
-      map[index(head)] = kHead;
-      map[index(tail)] = kBody;
+      const int tail = map.next(head, direction ^ 1U);
+      if (map[head] != kEmpty || map[tail] != kEmpty) continue;
+      map[head] = kHead;
+      map[tail] = kBody;
       body = {.head = head, .tail = tail, .length = 2, .moves = 1, .direction = direction};
       trail(i, 0) = static_cast<std::uint8_t>(direction);
       return true;
@@ -269,7 +265,7 @@ struct Snake {
   void grow_food(Rng& rng, int tries) {
     for (int missing = missing_food; missing > 0; --missing) {
       for (int k = 0; k < tries; ++k) {
-        std::int8_t& tile = map[index(random_tile(rng))];
+        std::int8_t& tile = map[random_tile(rng)];
         if (tile != kEmpty) continue;
         tile = kFood;
         --missing_food;
@@ -278,38 +274,29 @@ struct Snake {
     }
   }
 
-  // Copies the window around each head; a side known to the compiler makes a row one or two moves.
+  // Copies the window around each head; a side known to the compiler makes a row a few moves.
   template <int kSide>
   void copy_windows(std::span<Obs> out) const {
     const int side = kSide > 0 ? kSide : 2 * options.vision + 1;
-    const int reach = side / 2;
-    Obs* row_out = out.data();
-    for (std::size_t i = 0; i < bodies.size(); ++i) {
+    const auto area = static_cast<std::size_t>(side * side);
+    for (std::size_t i = 0; i < bodies.size(); ++i, out = out.subspan(area)) {
       if (i + kAhead < bodies.size()) {
-        const int corner = bodies[i + kAhead].head - reach * stride - reach;
-        for (int row = 0; row < side; ++row) {
-          __builtin_prefetch(&map[index(corner + row * stride)]);
-        }
+        map.prefetch_window<kSide>(map.corner(bodies[i + kAhead].head, side / 2), side);
       }
+      const int corner = map.corner(bodies[i].head, side / 2);
       if (bodies[i].length == 0) {
-        std::fill_n(row_out, side * side, kEmpty);
-        row_out += side * side;
-        continue;
-      }
-      const Obs* tile = &map[index(bodies[i].head - reach * stride - reach)];
-      for (int row = 0; row < side; ++row) {
-        std::memcpy(row_out, tile, static_cast<std::size_t>(side));
-        row_out += side;
-        tile += stride;
+        std::fill_n(out.data(), area, kEmpty);
+      } else if (out.size() >= area + ArenaMap::kBeyond) {
+        map.copy_window<kSide>(corner, out.data(), side);
+      } else {
+        map.copy_exactly(corner, out.data(), side);
       }
     }
   }
 
   Config options;
-  int stride;
-  std::array<int, kMoves> offsets;  // from a tile to its neighbour
-  std::uint32_t ring;               // moves that are kept of each snake
-  std::vector<std::int8_t> map;
+  std::uint32_t ring;  // moves that are kept of each snake
+  ArenaMap map;
   std::vector<Body> bodies;
   std::vector<std::uint8_t> trails;  // the last moves of each snake, a ring
   int missing_food = 0;
@@ -326,15 +313,13 @@ struct Snake {
 // Whether a restored arena is whole: each snake lies along its moves, and the walls stand.
 inline bool Snake::valid(const Config& config) const {
   const Snake fresh(config);
-  if (map.size() != fresh.map.size() || bodies.size() != fresh.bodies.size() ||
+  if (map.tiles().size() != fresh.map.tiles().size() || bodies.size() != fresh.bodies.size() ||
       trails.size() != fresh.trails.size() || missing_food < 0 || missing_food > config.food ||
       deaths < 0 || lengths < 0 || std::max(deaths, lengths) > std::int64_t{1} << 40) {
     return false;
   }
-  std::vector<std::int8_t> snakes = fresh.map;  // walls, and from here on the snakes
-  for (int row = 0; row < config.height; ++row) {
-    std::fill_n(snakes.begin() + at(row, 0), config.width, kEmpty);
-  }
+  ArenaMap expected = fresh.map;  // walls, and from here on the snakes
+  expected.fill(config.vision, config.vision, config.height, config.width, kEmpty);
   if (std::ranges::any_of(trails, [](auto move) { return move >= kMoves; })) return false;
   for (std::size_t i = 0; i < bodies.size(); ++i) {
     const Body& body = bodies[i];
@@ -344,17 +329,22 @@ inline bool Snake::valid(const Config& config) const {
     }
     int tile = body.tail;
     for (int k = 0; k < body.length; ++k) {
-      if (tile < 0 || index(tile) >= map.size() || snakes[index(tile)] != kEmpty) return false;
+      if (!inside(tile) || expected[tile] != kEmpty) return false;
       const bool head = k + 1 == body.length;
-      snakes[index(tile)] = head ? kHead : kBody;
+      expected[tile] = head ? kHead : kBody;
       if (head && tile != body.head) return false;
-      if (!head) tile += offsets[move_after(i, k)];
+      if (!head) tile = map.next(tile, move_after(i, k));
     }
     if (body.length == 0 && !(inside(body.head) && inside(body.tail))) return false;
   }
-  return std::ranges::equal(map, snakes, [](std::int8_t tile, std::int8_t expected) {
-    return expected == kEmpty ? tile >= kEmpty && tile <= kCorpse : tile == expected;
-  });
+  for (int row = -config.vision; row < config.height + config.vision; ++row) {
+    for (int column = -config.vision; column < config.width + config.vision; ++column) {
+      const std::int8_t tile = map[at(row, column)], wanted = expected[at(row, column)];
+      const bool edible = wanted == kEmpty && tile >= kEmpty && tile <= kCorpse;
+      if (tile != wanted && !edible) return false;
+    }
+  }
+  return true;
 }
 
 // Draws what a camera over the first snake sees: a large arena as a whole would be mere dots.
@@ -366,13 +356,11 @@ inline void Snake::draw(Canvas& canvas) const {
   constexpr Color kStone{88, 100, 112}, kLeaf{200, 50, 60}, kBone{150, 130, 110};
   // The arena and one row of its wall all around, or as much of that as fits.
   const int rows = std::min(options.height + 2, 36), columns = std::min(options.width + 2, 60);
-  const int middle_row = bodies[0].head / stride - options.vision;
-  const int middle_column = bodies[0].head % stride - options.vision;
-  const int top = std::clamp(middle_row - rows / 2, -1, options.height + 1 - rows);
-  const int left = std::clamp(middle_column - columns / 2, -1, options.width + 1 - columns);
+  const int top = std::clamp(row_of(bodies[0].head) - rows / 2, -1, options.height + 1 - rows);
+  const int left =
+      std::clamp(column_of(bodies[0].head) - columns / 2, -1, options.width + 1 - columns);
   const auto square = [&](int tile, float margin, Color color) {
-    const int row = tile / stride - options.vision - top;
-    const int column = tile % stride - options.vision - left;
+    const int row = row_of(tile) - top, column = column_of(tile) - left;
     if (row < 0 || row >= rows || column < 0 || column >= columns) return;
     canvas.rectangle(static_cast<float>(column) * kSide + margin,
                      static_cast<float>(row) * kSide + margin, kSide - 2 * margin,
@@ -381,7 +369,7 @@ inline void Snake::draw(Canvas& canvas) const {
   canvas.begin(static_cast<float>(columns) * kSide, static_cast<float>(rows) * kSide, {14, 16, 26});
   for (int row = top; row < top + rows; ++row) {
     for (int column = left; column < left + columns; ++column) {
-      const std::int8_t tile = map[index(at(row, column))];
+      const std::int8_t tile = map[at(row, column)];
       if (tile == kWall) square(at(row, column), 0, kStone);
       if (tile == kFood) square(at(row, column), 5, kLeaf);
       if (tile == kCorpse) square(at(row, column), 6, kBone);
@@ -395,7 +383,7 @@ inline void Snake::draw(Canvas& canvas) const {
       const bool head = k + 1 == body.length;
       square(tile, head ? 0 : 1, color);
       if (head) square(tile, 6, {14, 16, 26});
-      if (!head) tile += offsets[move_after(i, k)];
+      if (!head) tile = map.next(tile, move_after(i, k));
     }
   }
 }

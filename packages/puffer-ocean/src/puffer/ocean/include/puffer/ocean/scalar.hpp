@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
@@ -250,16 +251,19 @@ class Scalar final : public Simulations {
   }
 
   bool close_step_of_all(const Io<Action>& io, Slot& slot) const {
+    if (slot.counted.length >= slot.max_steps) [[unlikely]] {
+      for (std::size_t agent = 0; agent < agents_; ++agent) {
+        if (io.masks[agent]) io.truncations[agent] = !io.terminals[agent];
+      }
+    }
     bool over = true;
     float reward = 0;
-    for (std::size_t agent = 0; agent < agents_; ++agent) {
-      if (!io.masks[agent]) {
-        io.rewards[agent] = 0;
-        continue;
-      }
+    for (std::size_t agent = 0; agent < agents_; ++agent) {  // without branches
+      const bool present = io.masks[agent], terminal = io.terminals[agent];
+      const bool truncation = io.truncations[agent];
+      io.rewards[agent] = present ? io.rewards[agent] : 0;
       reward += io.rewards[agent];
-      if (slot.counted.length >= slot.max_steps) io.truncations[agent] = !io.terminals[agent];
-      over = over && (io.terminals[agent] || io.truncations[agent]);
+      over &= !present | terminal | truncation;
     }
     slot.counted.total_reward += reward / static_cast<float>(agents_);
     return over;
@@ -277,9 +281,10 @@ class Scalar final : public Simulations {
   }
 
   void blank_absent(std::size_t i, std::span<Obs> rows) const {
+    const bool* const present = arrays_.masks + i * agents_;
+    if (std::memchr(present, 0, agents_) == nullptr) return;  // nearly always
     for (std::size_t agent = 0; agent < agents_; ++agent) {
-      if (arrays_.masks[i * agents_ + agent]) continue;
-      std::ranges::fill(rows.subspan(agent * width_, width_), Obs{});
+      if (!present[agent]) std::ranges::fill(rows.subspan(agent * width_, width_), Obs{});
     }
   }
 
