@@ -38,10 +38,10 @@ class CartpoleBlock {
 #pragma GCC unroll 2
     for (std::size_t lane = 0; lane < kLanes; lane += kPart) {
       const auto right = load_lanes<Ints>(io.actions.data() + lane);  // 0 or 1
-      const Doubles force = __builtin_convertvector(2 * right - 1, Doubles) * kForce;
+      const Doubles direction = __builtin_convertvector(2 * right - 1, Doubles);
       auto x = load_lanes<Doubles>(&x_[lane]), x_speed = load_lanes<Doubles>(&x_speed_[lane]);
       auto theta = load_lanes<Doubles>(&theta_[lane]), theta_speed = load_lanes<Doubles>(&theta_speed_[lane]);
-      advance(force, x, x_speed, theta, theta_speed);
+      advance(direction, x, x_speed, theta, theta_speed);
       store_lanes(&x_[lane], x);
       store_lanes(&x_speed_[lane], x_speed);
       store_lanes(&theta_[lane], theta);

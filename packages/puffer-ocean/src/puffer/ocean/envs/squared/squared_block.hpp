@@ -1,6 +1,8 @@
 // Squared with a simulation in each lane of a vector; the rules are those of squared.hpp.
 #pragma once
 
+#include <numeric>
+
 #include <puffer/ocean/lanes.hpp>
 
 #include "squared.hpp"
@@ -22,6 +24,7 @@ class SquaredBlock {
     column_[lane] = env.column;
     before_[lane] = env.before;
     target_[lane] = env.target;
+    shown_[lane] = env.position();
   }
 
   Squared get(std::size_t lane) const {
@@ -35,11 +38,12 @@ class SquaredBlock {
 
   bool step(Io<std::int32_t> io, Lanes /*lanes*/) {
     const auto move = load_lanes<Ints>(io.actions.data());
-    auto row = load_lanes<Ints>(row_.data()), column = load_lanes<Ints>(column_.data());
-    const Ints before = row * config_.size + column;
-    row += (move == +kUp) - (move == +kDown);  // a comparison that holds is -1
-    column += (move == +kLeft) - (move == +kRight);
-    const Ints position = row * config_.size + column;
+    const auto before = load_lanes<Ints>(shown_.data());
+    const Ints up = move == +kUp, down = move == +kDown;  // a comparison that holds is -1
+    const Ints step = (move == +kLeft) - (move == +kRight);
+    const Ints row = load_lanes<Ints>(row_.data()) + up - down;
+    const Ints column = load_lanes<Ints>(column_.data()) + step;
+    const Ints position = before + step + (down & config_.size) - (up & config_.size);
     const Ints inside = (row >= 0) & (row < config_.size) & (column >= 0) & (column < config_.size);
     const Ints reached = inside & (position == load_lanes<Ints>(target_.data()));
     store_lanes(row_.data(), row);
@@ -57,10 +61,20 @@ class SquaredBlock {
   }
 
   void update(std::span<std::uint8_t> rows) const {
-    std::uint8_t* row = rows.data();
-    for (std::size_t lane = 0; lane < kLanes; ++lane, row += tiles_) {
-      row[before_[lane]] = kEmpty;
-      row[shown_[lane]] = kAgent;
+    static constexpr Array kCount = [] {
+      Array count{};
+      std::iota(count.begin(), count.end(), 0);
+      return count;
+    }();
+    const Ints starts = load_lanes<Ints>(kCount.data()) * static_cast<std::int32_t>(tiles_);
+    Array left, reached;
+    store_lanes(left.data(), starts + load_lanes<Ints>(before_.data()));
+    store_lanes(reached.data(), starts + load_lanes<Ints>(shown_.data()));
+    std::uint8_t* const first = rows.data();
+#pragma GCC unroll 16
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      first[left[lane]] = kEmpty;
+      first[reached[lane]] = kAgent;
     }
   }
 

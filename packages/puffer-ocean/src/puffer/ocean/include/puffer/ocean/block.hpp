@@ -62,7 +62,8 @@ class Blocks final : public Simulations {
       Cell& cell = cells_[i / kLanes];
       clear(i);
       for (std::size_t lane = 0; lane < kLanes; ++lane) {
-        begin(cell, lane, i + lane, rules_->make(rules_->config), seed, 0);
+        E env = rules_->make(rules_->config);
+        begin(cell, lane, i + lane, env, seed, 0);
       }
     }
     rest_->reset(rest, seed);
@@ -70,13 +71,10 @@ class Blocks final : public Simulations {
 
   void step(Range range, std::uint64_t seed, Logs& logs) override {
     const auto [blocks, rest] = split(range);
-    const Constants all{arrays_, rules_->spec.action.size, width_, rules_->spec.max_steps};
-    At<level>::call([this, blocks = blocks, &all, seed, &logs] {
-      Cell* cell = cells_.data() + blocks.first / kLanes;
-      for (std::size_t i = blocks.first; i < blocks.last; i += kLanes) {
-        step_cell(*cell++, i, all, seed, logs);
-      }
-    });
+    for (std::size_t first = blocks.first; first < blocks.last; first += kPiece) {
+      const Range piece{first, std::min(first + kPiece, blocks.last)};
+      if (step_piece(piece, seed)) close(piece, seed, logs);
+    }
     rest_->step(rest, seed, logs);
   }
 
@@ -136,6 +134,8 @@ class Blocks final : public Simulations {
   }
 
  private:
+  static constexpr std::size_t kPiece = 256;  // simulations that the first cache holds
+
   using Floats = Vector<float, kLanes>;
   using Ints = Vector<std::int32_t, kLanes>;
 
@@ -167,16 +167,36 @@ class Blocks final : public Simulations {
     std::fill_n(arrays_.masks + i, kLanes, true);
   }
 
-  // What a step reads again and again. A copy, for stores of bytes may alias any member.
+  // Steps whole blocks, true if any episode ended. They are closed afterwards: a branch on the end
+  // of a long computation is wrong too often, and would make all that follows wait.
+  bool step_piece(Range piece, std::uint64_t seed) {
+    bool any = false;
+    At<level>::call([this, piece, seed, &any] {
+      // A copy, for stores of bytes may alias any member.
+      const Constants all{arrays_, rules_->spec.action.size, width_, rules_->spec.max_steps};
+      Cell* cell = cells_.data() + piece.first / kLanes;
+      bool ended = false;
+      for (std::size_t i = piece.first; i < piece.last; i += kLanes) {
+        ended |= step_cell(*cell++, i, all, seed);
+      }
+      any = ended;
+    });
+    return any;
+  }
+
+  // What a step reads again and again.
   struct Constants {
     Arrays arrays;
     std::size_t components;
     std::size_t width;
     std::int32_t max_steps;
+
+    std::span<Obs> rows(std::size_t i) const {
+      return {static_cast<Obs*>(arrays.observations) + i * width, kLanes * width};
+    }
   };
 
-  void step_cell(Cell& cell, std::size_t i, const Constants& all, std::uint64_t seed, Logs& logs) {
-    std::memset(all.arrays.truncations + i, 0, kLanes);
+  bool step_cell(Cell& cell, std::size_t i, const Constants& all, std::uint64_t seed) {
     std::memset(all.arrays.masks + i, 1, kLanes);
     const auto* const actions = static_cast<const Action*>(all.arrays.actions) + i * all.components;
     const Io<Action> io{.actions = {actions, kLanes * all.components},
@@ -186,44 +206,41 @@ class Blocks final : public Simulations {
                         .masks = {all.arrays.masks + i, kLanes}};
     const Ints ticks = load_lanes<Ints>(cell.ticks.data()) + 1;
     store_lanes(cell.ticks.data(), ticks);
-    const bool ended =
-        cell.block.step(io, Lanes{seed + i, cell.episodes.data(), cell.ticks.data()});
+    bool ended = cell.block.step(io, Lanes{seed + i, cell.episodes.data(), cell.ticks.data()});
+    ended |= store_flags(io.truncations.data(), ticks >= all.max_steps);
+    clear_flags<kLanes>(io.truncations.data(), io.terminals.data());
     const auto rewards = load_lanes<Floats>(cell.rewards.data()) + load_lanes<Floats>(io.rewards.data());
     store_lanes(cell.rewards.data(), rewards);
-    const std::span<Obs> rows{static_cast<Obs*>(all.arrays.observations) + i * all.width,
-                              kLanes * all.width};
+    const std::span<Obs> rows = all.rows(i);
     if constexpr (UpdatingBlock<B<kLanes>, E>) {
       cell.block.update(rows);
     } else {
       std::as_const(cell.block).observe(rows);
     }
-    std::array<bool, kLanes> late;
-    if (store_flags(late.data(), ticks >= all.max_steps) || ended) close(cell, i, seed, logs);
     if constexpr (HasMask<E>) {
       for (std::size_t lane = 0; lane < kLanes; ++lane) show_mask(i + lane, cell.block.get(lane));
     }
+    return ended;
   }
 
-  // The rare path, one simulation after the other; compiled apart from the loop over the vectors.
-  [[gnu::noinline]] void close(Cell& cell, std::size_t i, std::uint64_t seed, Logs& logs) {
-    std::array<bool, kLanes> over;
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      const bool terminal = arrays_.terminals[i + lane];
-      const bool late = cell.ticks[lane] >= rules_->spec.max_steps;
-      arrays_.truncations[i + lane] = late & !terminal;
-      over[lane] = late | terminal;
-    }
-    for_each_set(over, [&](std::size_t lane) { finish(cell, lane, i + lane, seed, logs); });
+  // The rare path, one simulation after the other.
+  void close(Range piece, std::uint64_t seed, Logs& logs) {
+    const bool* const terminals = arrays_.terminals + piece.first;
+    const bool* const truncations = arrays_.truncations + piece.first;
+    for_each_set<kLanes>(terminals, truncations, piece.last - piece.first, [&](std::size_t k) {
+      const std::size_t i = piece.first + k;
+      finish(cells_[i / kLanes], i % kLanes, i, seed, logs);
+    });
   }
 
   void finish(Cell& cell, std::size_t lane, std::size_t i, std::uint64_t seed, Logs& logs) {
     E env = cell.block.get(lane);
     if (arrays_.final_observations != nullptr) env.observe(row(arrays_.final_observations, i));
     logs.add(i, i, detail::read_stats(env, Episode{cell.rewards[lane], cell.ticks[lane]}));
-    begin(cell, lane, i, std::move(env), seed, cell.episodes[lane] + 1);
+    begin(cell, lane, i, env, seed, cell.episodes[lane] + 1);
   }
 
-  void begin(Cell& cell, std::size_t lane, std::size_t i, E env, std::uint64_t seed,
+  void begin(Cell& cell, std::size_t lane, std::size_t i, E& env, std::uint64_t seed,
              std::uint32_t episode) {
     cell.rewards[lane] = 0;
     cell.ticks[lane] = 0;

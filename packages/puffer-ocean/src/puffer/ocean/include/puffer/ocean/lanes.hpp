@@ -54,17 +54,34 @@ bool store_flags(bool* flags, Mask mask) {
     }
     return ones;
   }();
-  std::array<Lane, kLanes> words;
+  constexpr std::size_t kWords = kGroup * sizeof(Lane) / 8;  // of 64 bits, that hold a group
+  std::array<std::uint64_t, kLanes * sizeof(Lane) / 8> words;
   store_lanes(words.data(), mask & load_lanes<Mask>(kOnes.data()));
-  Lane any = 0;
-  for (std::size_t first = 0; first < kLanes; first += kGroup) {
-    Lane word = 0;
+  std::uint64_t any = 0;
+  for (std::size_t first = 0; first < words.size(); first += kWords) {
+    std::uint64_t word = 0;
 #pragma GCC unroll 8
-    for (std::size_t lane = first; lane < first + kGroup; ++lane) word |= words[lane];
-    std::memcpy(flags + first, &word, kGroup);
-    any |= word;
+    for (std::size_t k = first; k < first + kWords; ++k) word |= words[k];
+    if constexpr (sizeof(Lane) < 8) word |= word >> 32U;  // lanes lie side by side
+    const Lane flag_word = static_cast<Lane>(word);
+    std::memcpy(flags, &flag_word, kGroup);
+    flags += kGroup;
+    any |= static_cast<std::make_unsigned_t<Lane>>(word);
   }
   return any != 0;
+}
+
+// Clears the flags of those lanes that are set in `others`. In the words in which they were stored,
+// for a wider load would wait until they have reached the cache.
+template <std::size_t kLanes>
+void clear_flags(bool* flags, const bool* others) {
+  for (std::size_t lane = 0; lane < kLanes; lane += 4) {
+    std::uint32_t four, more;
+    std::memcpy(&four, flags + lane, 4);
+    std::memcpy(&more, others + lane, 4);
+    four &= ~more;
+    std::memcpy(flags + lane, &four, 4);
+  }
 }
 
 // Writes four elements of each lane, `rows[stride * lane]` and the next three: a[lane] to d[lane].
@@ -101,6 +118,33 @@ void for_each_set(const std::array<bool, kLanes>& flags, Visit&& visit) {
     bits |= static_cast<std::uint32_t>(flags[lane]) << lane;
   }
   for (; bits != 0; bits &= bits - 1) visit(static_cast<std::size_t>(std::countr_zero(bits)));
+}
+
+// Calls visit(k) for each of `count` simulations, a multiple of kLanes, of which either flag is set.
+template <std::size_t kLanes, class Visit>
+void for_each_set(const bool* flags, const bool* others, std::size_t count, Visit&& visit) {
+  using Word = std::conditional_t<kLanes < 8, std::uint32_t, std::uint64_t>;
+  constexpr std::size_t kBytes = sizeof(Word);
+  // Gathers the lowest bits of all bytes in the highest one, that of the first byte lowest.
+  constexpr auto kGather = static_cast<Word>(kBytes == 4 ? 0x01020408 : 0x0102040810204080);
+  for (std::size_t first = 0; first < count; first += 64) {
+    std::uint64_t bits = 0;
+    for (std::size_t k = 0; k < std::min<std::size_t>(64, count - first); k += kBytes) {
+      Word word, more;
+      std::memcpy(&word, flags + first + k, kBytes);
+      std::memcpy(&more, others + first + k, kBytes);
+      word |= more;
+      if constexpr (std::endian::native == std::endian::big) {
+        auto bytes = std::bit_cast<std::array<std::uint8_t, kBytes>>(word);
+        std::ranges::reverse(bytes);
+        word = std::bit_cast<Word>(bytes);
+      }
+      bits |= static_cast<std::uint64_t>(word * kGather >> 8 * (kBytes - 1)) << k;
+    }
+    for (; bits != 0; bits &= bits - 1) {
+      visit(first + static_cast<std::size_t>(std::countr_zero(bits)));
+    }
+  }
 }
 
 // The rows of one lane, of a simulation whose actions have one component.

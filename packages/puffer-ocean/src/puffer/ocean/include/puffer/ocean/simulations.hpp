@@ -1,6 +1,7 @@
 // Between the engine and the forms in which an environment is compiled: what each form can do.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -99,10 +100,10 @@ class Log {
 // not depend on the number of threads.
 struct Logs {
   std::vector<Log> groups;
-  std::size_t group_size = 1;
+  std::size_t group_size = 1;  // a power of two
 
   void add(std::size_t simulation, std::size_t agent_id, std::span<const double> stats) {
-    groups[simulation / group_size].add(agent_id, stats);
+    groups[simulation >> std::countr_zero(group_size)].add(agent_id, stats);
   }
 };
 
