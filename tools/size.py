@@ -97,7 +97,8 @@ def main() -> int:
     counts = {
         name: (
             count_files(packages / f"puffer-{name}" / "src", ".py"),
-            count_files(packages / f"puffer-{name}" / "src", ".hpp", ".cpp"),
+            count_files(packages / f"puffer-{name}" / "src", ".hpp", ".cpp")
+            + count_files(packages / f"puffer-{name}" / "cpp", ".hpp", ".cpp"),
             count_files(packages / f"puffer-{name}" / "tests", ".py", ".hpp", ".cpp"),
         )
         for name in PACKAGES

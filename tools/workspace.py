@@ -35,6 +35,7 @@ PACKAGES = {
     "envs": "classic-control",
     "train": "video",
 }
+NATIVE = ("ocean", "train")  # compiled
 PIP = ("-m", "pip", "--no-input", "--disable-pip-version-check")
 # Without --no-compile half of the time would go into byte code of torch that nobody imports.
 INSTALL = (*PIP, "install", "--no-compile", "--no-warn-script-location", "--progress-bar", "off")
@@ -53,7 +54,7 @@ REMEDIES = (
         ("No matching distribution", "ResolutionImpossible"),
         "no fitting version was found: is this machine offline, or its Python or system unusual?",
     ),
-    (("CMake Error", "ninja: build stopped"), "puffer-ocean does not compile: see the log"),
+    (("CMake Error", "ninja: build stopped"), "a package does not compile: see the log"),
     (("",), "run this again; if it fails in the same way, delete .venv first"),
 )
 
@@ -80,10 +81,12 @@ def ensure() -> None:
             return
         if missing := machine.missing():
             raise SetUpError("\n".join(missing))
-        native_only = {**have, "native": ""} == {**wanted, "native": ""}
-        steps = _native_steps() if native_only else _all_steps(have)
+        changed = {key for key in wanted if have.get(key) != wanted[key]}
+        stale = [name for name in NATIVE if f"native {name}" in changed]
+        native_only = len(stale) == len(changed)
+        steps = _native_steps(stale) if native_only else _all_steps(have)
         if VENV.exists():
-            _write_stamp({**have, "native": ""} if native_only else {})
+            _write_stamp({**have, **dict.fromkeys(changed, "")} if native_only else {})
         started = time.monotonic()
         for number, (label, command) in enumerate(steps, start=1):
             run_step(f"[{number}/{len(steps)}] {label}", command, lock)
@@ -107,14 +110,15 @@ def wanted_stamp() -> Stamp:
         "python": ".".join(map(str, _venv_version())),
         "packages": digest([ROOT / "pyproject.toml", ROOT / "constraints.txt", Path(__file__)])
         + digest(packages.glob("*/pyproject.toml")),
-        "native": digest(native_sources(packages / "puffer-ocean")),
+        **{f"native {name}": digest(native_sources(name)) for name in NATIVE},
     }
 
 
-def native_sources(package: Path) -> Iterator[Path]:
-    """Yield the files from which the native package is compiled."""
+def native_sources(name: str) -> Iterator[Path]:
+    """Yield the files from which a native package is compiled."""
+    package = ROOT / "packages" / f"puffer-{name}"
     yield package / "CMakeLists.txt"
-    for path in (package / "src").rglob("*"):
+    for path in (*(package / "src").rglob("*"), *(package / "cpp").rglob("*")):
         if path.suffix in (".cpp", ".hpp", ".cmake") or path.name == "CMakeLists.txt":
             yield path
 
@@ -166,9 +170,9 @@ def _all_steps(have: Stamp) -> list[Step]:
     return steps
 
 
-def _native_steps() -> list[Step]:
-    again = ["--no-deps", "--no-build-isolation", "--editable", _source("ocean")]
-    return [("compiling puffer-ocean", [PYTHON, *INSTALL, *again])]
+def _native_steps(names: Iterable[str]) -> list[Step]:
+    again: Command = [PYTHON, *INSTALL, "--no-deps", "--no-build-isolation", "--editable"]
+    return [(f"compiling puffer-{name}", [*again, _source(name)]) for name in names]
 
 
 def _source(package: str) -> str:

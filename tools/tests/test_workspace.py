@@ -22,6 +22,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (native / "env.hpp").write_text("int a;", "utf-8")
     (native / "env.py").write_text("a = 1", "utf-8")
     (native.parent / "pyproject.toml").write_text("[project]", "utf-8")
+    (tmp_path / "packages" / "puffer-train" / "cpp").mkdir(parents=True)
     (tmp_path / "constraints.txt").write_text("numpy==2.4.6", "utf-8")
     groups = '[dependency-groups]\nbuild = ["hatchling"]\ntest = ["pytest"]\nlint = ["ruff"]\n'
     (tmp_path / "pyproject.toml").write_text(groups, "utf-8")
@@ -52,14 +53,15 @@ def test_the_second_set_up_does_nothing(steps: list[str]) -> None:
     assert len(steps) == 2
 
 
-def test_a_changed_header_compiles_the_native_package_alone(clone: Path, steps: list[str]) -> None:
+def test_a_changed_header_compiles_its_package_alone(clone: Path, steps: list[str]) -> None:
     workspace.ensure()
-    steps.clear()
-    (clone / "packages/puffer-ocean/src/env.hpp").write_text("int b;", "utf-8")
-    workspace.ensure()
-    assert steps == ["[1/1] compiling puffer-ocean"]
-    workspace.ensure()
-    assert len(steps) == 1
+    for package, header in ("ocean", "src/env.hpp"), ("train", "cpp/new.hpp"):
+        steps.clear()
+        (clone / f"packages/puffer-{package}" / header).write_text("int b;", "utf-8")
+        workspace.ensure()
+        assert steps == [f"[1/1] compiling puffer-{package}"]
+        workspace.ensure()
+        assert len(steps) == 1
 
 
 def test_a_changed_python_file_needs_no_set_up(clone: Path, steps: list[str]) -> None:
@@ -178,7 +180,7 @@ def test_a_step_that_fails_shows_its_end_and_a_remedy(clone: Path) -> None:
     assert "    line 29" in lines
     assert "    CMake Error at 3" in lines
     assert lines[-1] == (
-        f"puffer-ocean does not compile: see the log (the whole output: {workspace.LOG})"
+        f"a package does not compile: see the log (the whole output: {workspace.LOG})"
     )
 
 

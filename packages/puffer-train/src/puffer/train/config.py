@@ -54,6 +54,8 @@ class TrainConfig:
     """adamw's decay of weights."""
     adam_eps: float = 1e-5
     """Adam's epsilon."""
+    native: bool = True
+    """Compute the shipped feed-forward policy by compiled code; no: by torch, as all others."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of matrix products; bfloat16 keeps weights, losses and sums in float32."""
     gamma: float = 0.99

@@ -11,7 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from puffer.train import _native
 from puffer.train.config import TrainConfig
+from puffer.train.parallel import native_threads
+
+CACHED = 2**17  # numbers that compiled code takes; torch is as fast with larger matrices
 
 
 class OrthogonalMomentum(torch.optim.Optimizer):
@@ -20,11 +24,12 @@ class OrthogonalMomentum(torch.optim.Optimizer):
     Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/.
 
     torch's own works in bfloat16, which processors without such instructions emulate: with 128
-    units on 118 observations its step took 20 ms, where this one takes 1.3.
+    units on 118 observations its step took 20 ms, in float32 1.3, and in compiled code 0.7.
     """
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum})
+        self.native = _native.Muon(native_threads())
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -37,10 +42,21 @@ class OrthogonalMomentum(torch.optim.Optimizer):
                 if not state:
                     state["momentum_buffer"] = torch.zeros_like(p.grad)
                 momentum = state["momentum_buffer"]
+                if p.numel() <= CACHED and _is_plain(p, p.grad, momentum):
+                    weight, gradient, average = (x.detach().numpy() for x in (p, p.grad, momentum))
+                    self.native.step(weight, gradient, average, group["lr"], group["momentum"])
+                    continue
                 momentum.lerp_(p.grad, 1 - group["momentum"])
                 ahead = p.grad.lerp(momentum, group["momentum"])  # as Nesterov has it
                 rate = group["lr"] * math.sqrt(max(1.0, p.shape[0] / p.shape[1]))
                 p.add_(orthogonalize(ahead), alpha=-rate)
+
+
+def _is_plain(*tensors: Tensor) -> bool:
+    """Whether all are what compiled code works on, contiguous float32 on the CPU."""
+    return all(
+        t.device.type == "cpu" and t.dtype == torch.float32 and t.is_contiguous() for t in tensors
+    )
 
 
 def orthogonalize(matrix: Tensor, rounds: int = 5) -> Tensor:

@@ -8,6 +8,7 @@ depend on the number of cores.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -18,12 +19,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import puffer.vector
 from puffer.core.spaces import Box
+from puffer.train import _native
 from puffer.train.storage import torch_dtype
 
 PART_FLOPS = 1.2e8  # forward: a millisecond or two of one core, ten with the gradients
 MOST_PARTS = 8
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+@functools.cache
+def native_threads() -> _native.Threads:
+    """Return the threads of compiled code, which there are as many of as usable cores."""
+    return _native.Threads(puffer.vector.usable_cores())
 
 
 class Crew:

@@ -14,6 +14,7 @@ from puffer.train.advantage import compute_advantages
 from puffer.train.config import TrainConfig
 from puffer.train.optim import autocast
 from puffer.train.parallel import Crew, replicate
+from puffer.train.perceptron import Perceptron
 from puffer.train.storage import Segments
 
 Parts = dict[str, Tensor]
@@ -76,16 +77,16 @@ def update(
     advantages: Tensor,
     config: TrainConfig,
     generator: torch.Generator,
-    crew: Crew | None = None,
+    workers: Crew | Perceptron | None = None,
 ) -> dict[str, float]:
     """Take the gradient steps of one update and return the mean of each part of the loss.
 
     A minibatch consists of whole segments, so that recurrent policies see time in order. Each
     pass draws its segments anew: all of them in random order, or with `prio_alpha` preferred ones
     repeatedly. With a V-trace clip later passes correct the advantages for what the policy has
-    become since. A `crew` works on the parts of a minibatch at the same time.
+    become since. `workers` compute the gradients: threads of torch, or code without it.
     """
-    crew = crew or Crew()
+    workers = workers or Crew()
     number = segments.num_agents
     size = min(max(1, config.minibatch_size // segments.horizon), number)
     per_pass = math.ceil(number / size)
@@ -102,10 +103,15 @@ def update(
             order, importance = draw_segments(advantages, config, generator)
         agents = order[place * size : (place + 1) * size]
         weights = None if importance is None else importance[place * size : (place + 1) * size]
-        parts = _accumulate(policy, segments, advantages, agents, weights, all_valid, config, crew)
+        parts = _accumulate(
+            policy, segments, advantages, agents, weights, all_valid, config, workers
+        )
         if config.target_kl is not None and float(parts["approx_kl"]) > config.target_kl:
             break
-        parts["grad_norm"] = nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm)
+        if isinstance(workers, Perceptron):
+            parts["grad_norm"] = torch.tensor(workers.clip_gradients(config.max_grad_norm))
+        else:
+            parts["grad_norm"] = nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm)
         optimizer.step()
         for key, value in parts.items():
             sums[key] = sums.get(key, torch.zeros_like(value)) + value
@@ -179,11 +185,11 @@ def _accumulate(
     importance: Tensor | None,
     all_valid: bool,
     config: TrainConfig,
-    crew: Crew,
+    workers: Crew | Perceptron,
 ) -> Parts:
     """Give the parameters the gradient of the minibatch `agents`; return its loss's parts."""
     size = len(agents)
-    rows = -(-size // crew.parts)
+    rows = size if isinstance(workers, Perceptron) else -(-size // workers.parts)
     if config.microbatch_size is not None:
         rows = min(rows, max(1, config.microbatch_size // segments.horizon))
     raw = advantages.index_select(1, agents)
@@ -194,6 +200,8 @@ def _accumulate(
         if importance is not None:
             weights = weights * importance
     scaled = normalize(raw, weights) if config.norm_advantages else raw
+    if isinstance(workers, Perceptron):
+        return workers.gradients(segments, raw, scaled, agents, weights, config)
     parameters = [p for p in policy.parameters() if p.requires_grad]
 
     def gradients(job: tuple[nn.Module, slice]) -> tuple[tuple[Tensor, ...], Parts, Tensor]:
@@ -211,7 +219,7 @@ def _accumulate(
 
     cuts = [slice(first, first + rows) for first in range(0, size, rows)]
     jobs = [(policy if len(cuts) == 1 else replicate(policy), part) for part in cuts]
-    sums, total, ratios = zip(*crew.map(gradients, jobs), strict=True)
+    sums, total, ratios = zip(*workers.map(gradients, jobs), strict=True)
     for parameter, *grads in zip(parameters, *sums, strict=True):
         parameter.grad = functools.reduce(torch.Tensor.add_, grads)
     if config.uses_vtrace:

@@ -22,6 +22,7 @@ from puffer.train.log import Logger, NoLogger
 from puffer.train.normalize import NormalizeObservations, ReturnScaler
 from puffer.train.optim import anneal, make_optimizer
 from puffer.train.parallel import Crew
+from puffer.train.perceptron import Perceptron
 from puffer.train.ppo import segment_advantages, update
 from puffer.train.rollout import Collector
 from puffer.train.runs import Checkpoints
@@ -65,6 +66,8 @@ class Trainer:
             self.collector.state,
             self.device,
         )
+        self.native = Perceptron.of(self.policy, self.segments, train)
+        self.collector.native = self.native
         self.scaler = (
             ReturnScaler(vecenv.num_agents).to(self.device) if train.norm_returns else None
         )
@@ -100,7 +103,13 @@ class Trainer:
         advantages = segment_advantages(segments, train)
         middle = time.perf_counter()
         losses = update(
-            self.policy, self.optimizer, segments, advantages, train, self.generator, self.crew
+            self.policy,
+            self.optimizer,
+            segments,
+            advantages,
+            train,
+            self.generator,
+            self.native or self.crew,
         )
         for module in self.policy.modules():
             if isinstance(module, NormalizeObservations):

@@ -100,11 +100,15 @@ class Heads(nn.Module):
         if self.shape is not None:
             layers.append(self.mean)
         *outputs, value = _linear([*layers, value_head], hidden)
+        return self.describe(outputs), value
+
+    def describe(self, outputs: list[Tensor]) -> ActionOutput:
+        """Return what the policy returns, from the outputs of the layers in their order."""
         if self.shape is None:
-            return outputs[0] if self.single else outputs, value
+            return outputs[0] if self.single else outputs
         mean = outputs.pop().float().view(-1, *self.shape)
         normal = Normal(mean, self.log_std.exp().expand_as(mean), validate_args=False)
-        return Mixed(outputs, normal, self.categorical) if outputs else normal, value
+        return Mixed(outputs, normal, self.categorical) if outputs else normal
 
 
 def _linear(layers: list[Any], inputs: Tensor) -> list[Tensor]:

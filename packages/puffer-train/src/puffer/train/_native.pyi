@@ -1,0 +1,66 @@
+# What cpp/module.cpp defines.
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+PART_NAMES: list[str]
+
+class Coefficients:
+    def __init__(
+        self, clip: float, value: float, entropy: float, value_clip: float | None
+    ) -> None: ...
+
+def clip_norm(arrays: Sequence[Array], most: float) -> float: ...
+
+class Threads:
+    size: int
+    def __init__(self, size: int) -> None: ...
+
+class Muon:
+    def __init__(self, threads: Threads) -> None: ...
+    def step(
+        self, weight: Array, gradient: Array, momentum: Array, rate: float, decay: float
+    ) -> None: ...
+
+class Perceptron:
+    level: str
+    def __init__(
+        self,
+        inputs: int,
+        hidden: int,
+        categories: Sequence[int],
+        numbers: int,
+        scale: float,
+        threads: Threads,
+    ) -> None: ...
+    def forward(
+        self,
+        weights: Sequence[Array],
+        observations: Array,
+        mean: Array | None,
+        deviation: Array | None,
+        clip: float,
+    ) -> Array: ...
+    def gradients(
+        self,
+        weights: Sequence[Array],
+        gradients: Sequence[Array],
+        observations: Array,
+        mean: Array | None,
+        deviation: Array | None,
+        clip: float,
+        agents: Array,
+        actions: Array | None,
+        numbers: Array | None,
+        masks: Array | None,
+        log_probs: Array,
+        values: Array,
+        ratios: Array | None,
+        advantages: Array,
+        scaled: Array,
+        weights_of_rows: Array | None,
+        coefficients: Coefficients,
+    ) -> list[float]: ...
