@@ -28,7 +28,7 @@ using Array = py::array_t<T, py::array::c_style>;
 template <class T>
 using Maybe = std::optional<Array<T>>;
 
-constexpr std::int64_t kPartTiles = 2;  // of a minibatch's gradients
+constexpr double kPartWork = 4e6;  // multiplications, some 100 microseconds
 constexpr std::int64_t kMostParts = 8;
 
 template <class T>
@@ -78,7 +78,7 @@ class Perceptron {
     float* to = outputs.mutable_data();
     const py::gil_scoped_release unlocked;
     const std::int64_t tiles = (rows + kTile - 1) / kTile;
-    const int parts = static_cast<int>(std::min<std::int64_t>(tiles, 2 * threads_->size()));
+    const int parts = parts_of(tiles, 1);
     threads_->run(parts, [&](int part, int thread) {
       const auto [first, last] = share(part, parts, tiles, rows);
       kernels_.forward(net_, packed_, observations_, first, last, to, workspace(thread));
@@ -121,8 +121,7 @@ class Perceptron {
     const py::gil_scoped_release unlocked;
     check(batch);
     const std::int64_t tiles = (rows + kTile - 1) / kTile;
-    const int parts =
-        static_cast<int>(std::clamp(tiles / kPartTiles, std::int64_t{1}, kMostParts));
+    const int parts = parts_of(tiles, 3);
     sums_.resize(static_cast<std::size_t>(parts));
     threads_->run(parts, [&](int part, int thread) {
       const auto [first, last] = share(part, parts, tiles, rows);
@@ -155,6 +154,15 @@ class Perceptron {
   }
 
   Workspace& workspace(int thread) { return workspaces_[static_cast<std::size_t>(thread)]; }
+
+  // Into how many parts `passes` through the network are divided: by the work alone, since the
+  // sums of gradients depend on it.
+  int parts_of(std::int64_t tiles, int passes) const {
+    const double work = 1.0 * kTile * passes * net_.hidden * (net_.inputs + net_.outputs);
+    const double parts = static_cast<double>(tiles) * work / kPartWork;
+    return static_cast<int>(std::clamp(static_cast<std::int64_t>(parts), std::int64_t{1},
+                                       std::min(tiles, kMostParts)));
+  }
 
   static std::pair<std::int64_t, std::int64_t> share(int part, int parts, std::int64_t tiles,
                                                      std::int64_t rows) {

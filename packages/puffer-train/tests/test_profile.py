@@ -35,7 +35,7 @@ def test_shares_add_up_and_nothing_else_is_written(capfd, tmp_path):
     assert report["steps_per_second"] > 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["test-match-trace.json"]
     trace = json.loads(Path(report["trace"]).read_text("utf-8"))
-    assert "aten::addmm" in {event.get("name") for event in trace["traceEvents"]}
+    assert "puffer::gradients" in {event.get("name") for event in trace["traceEvents"]}
 
 
 def test_it_reads_well(capsys):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.profiler import record_function
 
 from puffer.train import _native
 from puffer.train.config import TrainConfig
@@ -65,9 +66,10 @@ class Perceptron:
 
     def forward(self, observations: Tensor) -> tuple[Any, Tensor]:
         """Return the policy's output and the values `(batch,)`, without gradients."""
-        outputs = self.native.forward(
-            self.weights, observations.contiguous().numpy(), *self._normalization()
-        )
+        with record_function("puffer::forward"):
+            outputs = self.native.forward(
+                self.weights, observations.contiguous().numpy(), *self._normalization()
+            )
         *parts, values = torch.split(torch.from_numpy(outputs), self.sizes, -1)
         return self.heads.describe(list(parts)), values.flatten()
 
@@ -94,25 +96,26 @@ class Perceptron:
         """
         numbers = bool(self.numbers)
         masks = segments.action_masks
-        sums = self.native.gradients(
-            self.weights,
-            self.gradient_arrays,
-            segments.observations.numpy(),
-            *self._normalization(),
-            agents.numpy(),
-            None if numbers else segments.actions.numpy(),
-            segments.actions.numpy() if numbers else None,
-            None if masks is None else masks.numpy(),
-            segments.log_probs.numpy(),
-            segments.values.numpy(),
-            segments.ratios.numpy() if config.uses_vtrace else None,
-            raw.contiguous().numpy(),
-            scaled.contiguous().numpy(),
-            None if weights is None else weights.contiguous().numpy(),
-            _native.Coefficients(
-                config.clip_coef, config.vf_coef, config.ent_coef, config.vf_clip_coef
-            ),
-        )
+        with record_function("puffer::gradients"):
+            sums = self.native.gradients(
+                self.weights,
+                self.gradient_arrays,
+                segments.observations.numpy(),
+                *self._normalization(),
+                agents.numpy(),
+                None if numbers else segments.actions.numpy(),
+                segments.actions.numpy() if numbers else None,
+                None if masks is None else masks.numpy(),
+                segments.log_probs.numpy(),
+                segments.values.numpy(),
+                segments.ratios.numpy() if config.uses_vtrace else None,
+                raw.contiguous().numpy(),
+                scaled.contiguous().numpy(),
+                None if weights is None else weights.contiguous().numpy(),
+                _native.Coefficients(
+                    config.clip_coef, config.vf_coef, config.ent_coef, config.vf_clip_coef
+                ),
+            )
         for parameter, gradient in zip(self.parameters, self.gradients_of, strict=True):
             parameter.grad = gradient
         return dict(zip(_native.PART_NAMES, torch.tensor(sums), strict=True))
