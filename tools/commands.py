@@ -132,6 +132,8 @@ def _unknown(kind: str, word: str, known: Iterable[str]) -> str:
 def _become(command: workspace.Command) -> int:
     """Replace this process, so that signals and the exit code are the command's own."""
     words = [str(word) for word in command]
+    # The set-up leaves byte code to the first import. Without it each process compiles torch anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if os.name != "nt":
         os.execv(words[0], words)
     return subprocess.run(words, check=False).returncode
