@@ -70,12 +70,14 @@ def test_its_own_environment_is_emulated_as_the_tutorial_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("nmmo", reason="Neural MMO is not installed")
-    monkeypatch.chdir(tmp_path)  # it writes its maps into the current folder
     package: Any = require("nmmo", "nmmo", "the tutorial's sample")
+    # It writes its maps into the folder that was the current one on import.
+    monkeypatch.setattr(package.config.Config, "PATH_CWD", str(tmp_path))
     with quiet():
         world = package.Env()
     env = PettingZooPufferEnv(env=PettingZooTruncatedWrapper(world))
     rows, _ = env.reset()
+    assert (tmp_path / "maps").is_dir()
     row = rows[1]
     structured = row.view(env.obs_dtype)
     assert set(structured.dtype.names) == set(world.observation_space(1).spaces)
