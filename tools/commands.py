@@ -25,6 +25,7 @@ Each command first sets up what it needs in .venv of this clone (a minute or two
   lint                 check style, types, who imports whom, and the size of modules
   build [--check]      build the five wheels into dist/; --check installs each one alone and
                        trains a third party's environment with them
+  build --extras [...] install each extra of puffer-train (or those named) alone, and play it
   bench [NAME] [...]   run benchmarks/bench_NAME.py (--NAME will do), or all of them
 """
 
@@ -65,10 +66,14 @@ def lint(words: list[str]) -> int:
 
 
 def build(words: list[str]) -> int:
-    """Build the wheels; with `--check`, prove that each works alone."""
-    _refuse([word for word in words if word != "--check"], "build")
+    """Build the wheels; with `--check` prove that each works alone, with `--extras` each extra."""
+    if words[:1] == ["--extras"]:
+        tool, words = "extras.py", words[1:]
+    else:
+        tool = "wheels.py"
+        _refuse([word for word in words if word != "--check"], "build")
     workspace.ensure()
-    command: workspace.Command = [PYTHON, ROOT / "tools" / "wheels.py", *words]
+    command: workspace.Command = [PYTHON, ROOT / "tools" / tool, *words]
     return subprocess.run(command, check=False).returncode
 
 

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "families.md"
 TESTS = ROOT / "packages" / "puffer-envs" / "tests" / "test_families.py"
 PREFIX = "puffer.envs."
+EXTRAS = "## Each extra alone\n"  # what follows on the page is written by tools/extras.py
 
 # Test -> the column that it fills.
 CHECKS = {
@@ -125,9 +126,10 @@ def registered() -> dict[str, int]:
 
 
 def main() -> None:
-    """Run the tests and write the page."""
+    """Run the tests and write the page, as far as it tells of them."""
     runs = [run(python) for python in sys.argv[1:] or [sys.executable]]
-    PAGE.write_text(HEAD + "".join(rows(runs)), "utf-8")
+    _, title, below = PAGE.read_text("utf-8").partition(EXTRAS)
+    PAGE.write_text(HEAD + "".join(rows(runs)) + (f"\n{title}{below}" if title else ""), "utf-8")
 
 
 if __name__ == "__main__":
