@@ -589,8 +589,11 @@ def test_an_interrupted_step_can_be_given_up():
 
 
 def test_a_program_that_is_interrupted_prints_one_traceback():
+    # Programs that are started in the background may inherit that interrupts are ignored.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     process = run_script(
-        MAKE.format(method="fork") + "while True: vecenv.step(np.zeros(6, int))", wait=False
+        listen + MAKE.format(method="fork") + "while True: vecenv.step(np.zeros(6, int))",
+        wait=False,
     )
     workers = [int(pid) for pid in process.stdout.readline().split()]
     os.killpg(process.pid, signal.SIGINT)
