@@ -15,6 +15,7 @@ SETUPS = {
     "serial-1": ("serial", 1, 12, {}),
     "serial-3": ("serial", 3, 4, {}),
     "native": ("native", 1, 12, {}),
+    "alternating": ("alternating", 1, 12, {}),
     "processes-1": ("multiprocessing", 1, 12, {}),
     "processes-2": ("multiprocessing", 4, 3, {"num_workers": 2}),
     "copies-2": ("multiprocessing", 4, 3, {"num_workers": 2, "zero_copy": False}),

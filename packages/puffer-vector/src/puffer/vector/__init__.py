@@ -1,6 +1,7 @@
 """Many copies of an environment behind one set of arrays, run one by one or in parallel."""
 
 from puffer.vector import adapters as adapters
+from puffer.vector.alternating import Alternating as Alternating
 from puffer.vector.cores import usable_cores as usable_cores
 from puffer.vector.make import make as make
 from puffer.vector.multiprocess import Multiprocessing as Multiprocessing

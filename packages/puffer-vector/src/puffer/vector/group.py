@@ -72,7 +72,7 @@ class EnvGroup:
             with _named(number, f"reset(seed={seed})"):
                 given = env.reset(seed)[1]
             if given:
-                infos += _in_whole(given, number * env.num_agents)
+                infos += in_whole(given, number * env.num_agents)
             if seed is not None:
                 seed += env.num_simulations
         self._clear()
@@ -114,7 +114,7 @@ class EnvGroup:
             except Exception as error:
                 self._blame(error, self._numbers[rows.turn])
                 raise
-            return _in_whole(infos, self._numbers.start) if infos else infos
+            return in_whole(infos, self._numbers.start) if infos else infos
         infos = []
         for number, step, actions, first_row in self._turns:
             try:
@@ -123,7 +123,7 @@ class EnvGroup:
                 self._blame(error, number)
                 raise
             if given:
-                infos += _in_whole(given, first_row)
+                infos += in_whole(given, first_row)
         return infos
 
     def _blame(self, error: Exception, number: int) -> None:
@@ -189,7 +189,7 @@ def _named(number: int, call: str) -> Iterator[None]:
         raise
 
 
-def _in_whole(infos: Infos, first_row: int) -> Infos:
+def in_whole(infos: Infos, first_row: int) -> Infos:
     """Return the infos of an environment with its rows' numbers in the whole vector."""
     return [
         {**info, "agent_id": info["agent_id"] + first_row} if "agent_id" in info else info

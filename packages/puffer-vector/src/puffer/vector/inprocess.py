@@ -17,7 +17,9 @@ from puffer.vector.recipe import Recipe, build_envs, warn_of_copies
 
 
 class InProcess(VectorEnv):
-    """Environments that are reset and received together, in the calling thread."""
+    """Environments of the calling process, reset together and received together or in turns."""
+
+    _in_turns = False  # a batch is one environment
 
     def __init__(
         self,
@@ -31,8 +33,9 @@ class InProcess(VectorEnv):
         self._envs, self._buffers = build_envs(
             recipes, final_observations=final_observations, action_masks=action_masks
         )
-        warn_of_copies(recipes[0], self._envs[0], len(recipes), stacklevel=4)
-        self._describe(self._envs[0], len(recipes), len(recipes))
+        if not self._in_turns:  # else there is a reason for several
+            warn_of_copies(recipes[0], self._envs[0], len(recipes), stacklevel=4)
+        self._describe(self._envs[0], len(recipes), 1 if self._in_turns else len(recipes))
         self._group = EnvGroup(self._envs, self._buffers)
         self._unable_to_save = self._group.unable_to_save
         self.final_observations = self._buffers.final_observations

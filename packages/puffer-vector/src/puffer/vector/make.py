@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from puffer.core.errors import UsageError, near
+from puffer.vector.alternating import Alternating
 from puffer.vector.multiprocess import Multiprocessing
 from puffer.vector.native import Native
 from puffer.vector.protocol import VectorEnv
@@ -19,6 +20,7 @@ BACKENDS: Mapping[str, type[VectorEnv]] = {
     "serial": Serial,
     "multiprocessing": Multiprocessing,
     "native": Native,
+    "alternating": Alternating,
 }
 
 
@@ -39,7 +41,7 @@ def make(
         env_creator_or_creators: called once per environment; or a list with one creator each.
         env_args: positional arguments of all creators; with a list of creators, one list each.
         env_kwargs: keyword arguments of all creators, or a list with one dict each.
-        backend: Serial, Multiprocessing or Native, or such a name in any case.
+        backend: Serial, Multiprocessing, Native or Alternating, or such a name in any case.
         num_envs: how many environments.
         **options: the backend's own, see its class.
 
