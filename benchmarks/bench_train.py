@@ -42,17 +42,17 @@ FIRST_LOOK, LATER = 1.0, 1.15  # seconds of training, and the factor from each l
 Row = dict[str, Any]
 
 
-def settings(name: str, seed: int) -> tuple[EnvSpec, Config]:
+def settings(name: str, seed: int, device: str = "cpu") -> tuple[EnvSpec, Config]:
     """Return the environment and what it ships, with a seed."""
     spec = find(name)
     config, _ = resolve(spec)
-    train = dataclasses.replace(config.train, seed=seed, device="cpu")
+    train = dataclasses.replace(config.train, seed=seed, device=device)
     return spec, dataclasses.replace(config, train=train)
 
 
-def run(name: str, seed: int) -> Row:
+def run(name: str, seed: int, device: str) -> Row:
     """Train `name` until all its marks are reached, or to its end; return what that took."""
-    spec, config = settings(name, seed)
+    spec, config = settings(name, seed, device)
     with make_trainer(spec, config) as trainer:
 
         def advance() -> bool:
@@ -169,6 +169,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--env", nargs="+", default=list(MARKS), choices=list(MARKS), help="names")
     parser.add_argument("--seeds", type=int, default=3, help="1 to this number")
+    parser.add_argument("--device", default="cpu", help="of puffer's training")
     parser.add_argument("--sb3", action="store_true", help="Stable-Baselines3, too")
     parser.add_argument("--json", action="store_true", help="one JSON object a run")
     options = parser.parse_args()
@@ -179,7 +180,7 @@ def main() -> int:
     for name in options.env:
         rows: list[Row] = []
         for seed in range(1, options.seeds + 1):
-            rows.append(run(name, seed))
+            rows.append(run(name, seed, options.device))
             if options.sb3:
                 rows.append(run_sb3(name, seed))
             if options.json:

@@ -113,6 +113,12 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(params=["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
+def device(request):
+    """The CPU, and CUDA where there is one."""
+    return torch.device(request.param)
+
+
 @pytest.fixture
 def match_class():
     """The environment's class."""

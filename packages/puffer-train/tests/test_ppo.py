@@ -21,6 +21,7 @@ from puffer.train.ppo import (
     ppo_loss,
     update,
 )
+from puffer.train.recorded import RecordedSteps
 from puffer.train.storage import Segments
 
 CONFIG = TrainConfig(clip_coef=0.2, vf_coef=0.7, ent_coef=0.03, norm_advantages=False)
@@ -73,13 +74,13 @@ def test_invalid_transitions_count_nowhere(norm_advantages):
     torch.testing.assert_close(masked_parts, kept_parts)
 
 
-def full_segments(horizon=8, agents=12):
+def full_segments(horizon=8, agents=12, device="cpu"):
     g = torch.Generator().manual_seed(0)
     segments = Segments.allocate(
-        horizon, agents, Box(-1, 1, (3,)), Discrete(4), (), torch.device("cpu")
+        horizon, agents, Box(-1, 1, (3,)), Discrete(4), (), torch.device(device)
     )
-    segments.observations.normal_(generator=g)
-    segments.actions.random_(0, 4, generator=g)
+    segments.observations.copy_(torch.randn(horizon, agents, 3, generator=g))
+    segments.actions.copy_(torch.randint(0, 4, (horizon, agents), generator=g))
     segments.log_probs.fill_(float(np.log(0.25)))
     segments.valid.fill_(True)
     return segments
@@ -174,6 +175,44 @@ def test_threads_add_up_to_the_minibatch(prio):
     torch.testing.assert_close(segments.ratios, ratios)
     # To the bit: a run must not depend on the number of cores.
     assert torch.equal(gradients(segments, advantages, config, crew=Crew(5, 3)), alone)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "muon"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"epochs": 3},
+        {"prio_alpha": 0.6, "vtrace_rho_clip": 1.0, "vtrace_c_clip": 1.0, "epochs": 2},
+        {"minibatch_size": 40},  # the last one is smaller
+        {"target_kl": 1e-4, "epochs": 4},
+    ],
+)
+def test_recorded_steps_are_the_same_steps(optimizer, changes, device):
+    """Through tensors that stay in place, with coefficients that change between updates."""
+    config = TrainConfig(minibatch_size=24, optimizer=optimizer, max_grad_norm=0.1)
+    config = dataclasses.replace(config, **changes)
+    outcomes = []
+    for recorded in (False, True):
+        torch.manual_seed(0)
+        net, segments = Net().to(device), full_segments(device=device)
+        segments.valid[::3, ::2] = False
+        steps = make_optimizer(config, net)
+        draws, generator = torch.Generator().manual_seed(0), torch.Generator(device).manual_seed(0)
+        worker = RecordedSteps(net, steps, generator) if recorded else None
+        losses = []
+        for clip in (0.2, 0.1, 0.01):
+            segments.values.copy_(torch.randn(8, 12, generator=draws))
+            segments.valid[0, 0] = clip > 0.05
+            advantages = torch.randn(8, 12, generator=draws).to(device)
+            now = dataclasses.replace(config, clip_coef=clip, ent_coef=clip / 10)
+            losses.append(update(net, steps, segments, advantages, now, generator, worker))
+        weights = torch.cat([p.detach().cpu().flatten() for p in net.parameters()])
+        outcomes.append((weights, segments.ratios.cpu(), losses))
+    (weights, ratios, losses), (again, same_ratios, same_losses) = outcomes
+    torch.testing.assert_close(again, weights, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(same_ratios, ratios)
+    for one, other in zip(losses, same_losses, strict=True):
+        assert other == pytest.approx(one, rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.parametrize(

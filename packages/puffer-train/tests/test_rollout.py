@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 import time
 
+import cloudpickle
 import gymnasium
 import numpy as np
 import pytest
@@ -15,12 +18,15 @@ import puffer.vector
 from puffer.core import PufferEnv
 from puffer.train import Config, TrainConfig, Trainer
 from puffer.train import actions as act
+from puffer.train.fixed import FixedCollector
 from puffer.train.models import Default, LSTMWrapper, MinGRUWrapper
 from puffer.train.normalize import NormalizeObservations
 from puffer.train.rollout import Collector, EpisodeTracker, to_environment
 from puffer.train.storage import Segments
 
 HORIZON = 7
+# Where CUDA has begun, workers are no forks and cannot import this file.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 class Ledger(PufferEnv):
@@ -81,8 +87,8 @@ class Counter(nn.Module):
 
     def forward(self, observations, state):
         count = state[0] + 1
-        shown = observations[:, 1:2] if observations.shape[1] > 1 else torch.zeros(1)
-        return torch.zeros(len(observations), 3), count[0] + 100 * shown, (count,)
+        shown = observations[:, 1:2] if observations.shape[1] > 1 else observations * 0
+        return observations.new_zeros(len(observations), 3), count[0] + 100 * shown, (count,)
 
 
 def worth(tick):
@@ -92,6 +98,7 @@ def worth(tick):
 
 WAYS = {
     "native": ("native", None, 12),
+    "alternating": ("alternating", {}, 2),
     "serial": ("serial", {}, 2),
     "all workers": ("multiprocessing", {"num_workers": 3}, 2),
     "halves": ("multiprocessing", {"num_workers": 2, "batch_size": 3}, 2),
@@ -119,27 +126,44 @@ def ledger(request):
         yield vecenv
 
 
-def test_every_row_is_one_agent_in_order(ledger):
+COLLECTORS = pytest.mark.parametrize("collector_class", [Collector, FixedCollector])
+
+
+def on_cpu(segments):
+    """Return a copy of the segments on the CPU."""
+    copied = {
+        field.name: value.cpu()
+        for field in dataclasses.fields(segments)
+        if isinstance(value := getattr(segments, field.name), torch.Tensor)
+    }
+    return dataclasses.replace(segments, **copied, state=tuple(s.cpu() for s in segments.state))
+
+
+@COLLECTORS
+def test_every_row_is_one_agent_in_order(ledger, collector_class, device):
+    if not ledger.fixed_batches and collector_class is FixedCollector:
+        return  # the trainer does not take it then
     config = TrainConfig(horizon=HORIZON)
     policy = Counter()
-    generator = torch.Generator().manual_seed(0)
-    collector = Collector(ledger, policy, config, torch.device("cpu"), generator)
+    generator = torch.Generator(device).manual_seed(0)
+    collector = collector_class(ledger, policy, config, device, generator)
     n = ledger.num_agents
     assert n == 12
-    segments = Segments.allocate(
+    filled = Segments.allocate(
         HORIZON,
         n,
         ledger.single_observation_space,
         ledger.single_action_space,
         collector.state,
-        torch.device("cpu"),
+        device,
     )
     ledger.async_reset(0)
     agents = torch.arange(n)
     length = 3 + agents % 4
     finished = 0
     for _ in range(6):
-        collector.collect(segments)
+        collector.collect(filled)
+        segments = on_cpu(filled)
         assert torch.equal(segments.observations[:, :, 0], agents.expand(HORIZON, n).float())
         tick = segments.observations[:, :, 1].long()
         ends = tick + 1 == length
@@ -211,15 +235,18 @@ def test_an_episode_that_was_lost_counts_for_nothing():
     assert (returns.tolist(), lengths.tolist()) == ([1, 1], [1, 1])
 
 
-def test_the_dead_take_no_part_and_begin_afresh():
+@COLLECTORS
+def test_the_dead_take_no_part_and_begin_afresh(collector_class, device):
     with puffer.vector.make(Mortal, backend="native") as vecenv:
         config = TrainConfig(horizon=10)
-        collector = Collector(vecenv, Counter(), config, torch.device("cpu"), torch.Generator())
+        generator = torch.Generator(device)
+        collector = collector_class(vecenv, Counter(), config, device, generator)
         spaces = vecenv.single_observation_space, vecenv.single_action_space
-        segments = Segments.allocate(10, 3, *spaces, collector.state, torch.device("cpu"))
-        segments.state[0].fill_(-7)
+        filled = Segments.allocate(10, 3, *spaces, collector.state, device)
+        filled.state[0].fill_(-7)
         vecenv.async_reset(0)
-        collector.collect(segments)
+        collector.collect(filled)
+    segments = on_cpu(filled)
     # Transition t arrives at now = t + 1; those of 5, 6 and the return at 7 have no actor.
     assert segments.valid[:, 1].tolist() == [1, 1, 1, 1, 0, 0, 0, 1, 1, 1]
     assert segments.valid[:, (0, 2)].all()
@@ -233,6 +260,41 @@ def test_the_dead_take_no_part_and_begin_afresh():
     assert torch.equal(segments.state[0], torch.zeros(1, 3, 1))
 
 
+@pytest.mark.parametrize("wrapper", [None, LSTMWrapper, MinGRUWrapper])
+def test_both_collectors_see_the_same_to_the_bit(wrapper):
+    """From the same seeds, over the ends of episodes and of segments."""
+
+    def collect(collector_class):
+        options = {"final_observations": True, "action_masks": True, "backend": "alternating"}
+        kwargs = [{"first": first, "num_agents": 6} for first in (0, 6)]
+        with puffer.vector.make([Ledger] * 2, env_kwargs=kwargs, num_envs=2, **options) as vecenv:
+            torch.manual_seed(0)
+            policy = Default(vecenv.driver_env, 16)
+            policy = wrapper(vecenv.driver_env, policy) if wrapper else policy
+            train = TrainConfig(horizon=HORIZON, device="cpu")
+            trainer = Trainer(Config("ledger", train), vecenv, policy)
+            generator = torch.Generator().manual_seed(3)
+            collector = collector_class(vecenv, policy, train, trainer.device, generator)
+            for _ in range(4):
+                collector.collect(trainer.segments)
+                yield on_cpu(trainer.segments), collector.state_dict()
+
+    for (one, state), (other, same) in zip(
+        collect(Collector), collect(FixedCollector), strict=True
+    ):
+        for field in dataclasses.fields(one):
+            mine, theirs = getattr(one, field.name), getattr(other, field.name)
+            if field.name == "cut_values":  # asked for together: rounding may differ
+                assert mine.any()
+                torch.testing.assert_close(mine, theirs)
+            elif field.name != "state":
+                assert torch.equal(mine, theirs), field.name
+        assert torch.equal(state["starts"], same["starts"])
+        assert (state["acted"] == same["acted"]).all()
+        pairs = zip((*one.state, *state["state"]), (*other.state, *same["state"]), strict=True)
+        assert all(torch.equal(mine, theirs) for mine, theirs in pairs)
+
+
 HEAD = {
     None: "policy.heads.layers.0.weight",
     LSTMWrapper: "policy.policy.heads.layers.0.weight",
@@ -242,7 +304,7 @@ HEAD = {
 
 @pytest.mark.parametrize("wrapper", HEAD)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_an_update_sees_what_collection_saw(wrapper, precision):
+def test_an_update_sees_what_collection_saw(wrapper, precision, device):
     """Before the first step every ratio of probabilities is 1: masks, memory and ends agree."""
     options = {"final_observations": True, "action_masks": True, "backend": "native"}
     with puffer.vector.make(Ledger, env_kwargs={"num_agents": 12}, **options) as vecenv:
@@ -253,7 +315,11 @@ def test_an_update_sees_what_collection_saw(wrapper, precision):
         if precision == "float32":  # let memory decide; fresh heads give all actions alike
             torch.nn.init.normal_(policy.get_parameter(HEAD[wrapper]))
         train = TrainConfig(
-            horizon=HORIZON, minibatch_size=10**6, device="cpu", precision=precision, reward_clip=1
+            horizon=HORIZON,
+            minibatch_size=10**6,
+            device=device.type,
+            precision=precision,
+            reward_clip=1,
         )
         trainer = Trainer(Config("ledger", train), vecenv, policy)
         for _ in range(4):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from puffer.train.models.scan import walk_back
+
 
 def compute_advantages(
     rewards: Tensor,
@@ -58,9 +60,5 @@ def compute_advantages(
     if ratios is not None:
         deltas = deltas * ratios.clamp(max=rho_clip)
         decay = decay * ratios.clamp(max=c_clip)
-    advantage = torch.zeros_like(bootstrap_values)
-    advantages = []
-    for delta, share in zip(reversed(deltas.unbind()), reversed(decay.unbind()), strict=True):
-        advantage = torch.addcmul(delta, share, advantage)
-        advantages.append(advantage)
-    return torch.stack(advantages[::-1])
+    # What reaches back from A_{t+1} to A_t is the decay of t.
+    return walk_back(torch.cat([decay[:1], decay[:-1]]), deltas)

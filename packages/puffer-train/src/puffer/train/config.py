@@ -56,6 +56,10 @@ class TrainConfig:
     """Adam's epsilon."""
     native: bool = True
     """Compute the shipped feed-forward policy by compiled code; no: by torch, as all others."""
+    cuda_graphs: bool = True
+    """On CUDA, record collection and gradient steps once and replay them."""
+    compile: bool = False
+    """Fuse the operations of gradient steps with torch.compile, which takes a minute at first."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of matrix products; bfloat16 keeps weights, losses and sums in float32."""
     gamma: float = 0.99
@@ -122,6 +126,9 @@ class VecConfig:
     """native: one environment object with many simulations inside, in this process."""
     num_envs: int = 8
     """Environment objects; native has one, whose simulations are --env.num-envs."""
+    turns: int | None = None
+    """native: parts of the simulations that take turns, some stepped while actions are chosen for
+    others; none: 2 on CUDA, else 1."""
     num_workers: int | None = None
     """multiprocessing: processes; none takes the usable cores."""
     batch_size: int | None = None
@@ -137,7 +144,7 @@ class VecConfig:
         for key in ("num_envs", "timeout"):
             _require(self, key, "a number > 0", lambda x: x > 0)
         _require(self, "max_restarts", "a number >= 0", lambda x: x >= 0)
-        for key in ("num_workers", "batch_size"):
+        for key in ("turns", "num_workers", "batch_size"):
             _require(self, key, "none or a number > 0", lambda x: x is None or x > 0)
 
 

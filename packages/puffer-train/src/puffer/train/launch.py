@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import puffer.vector
+from puffer.core.errors import UsageError
 from puffer.core.registry import EnvSpec
 from puffer.train import randomness
 from puffer.train.allocator import keep_freed_memory
@@ -36,6 +37,10 @@ def make_vecenv(spec: EnvSpec, config: Config) -> Any:
         "final_observations": None,
         "action_masks": None,
     }
+    env = dict(config.env)
+    if vec.backend == "native" and (turns := _turns(config)) > 1:
+        options |= {"backend": "alternating", "num_envs": turns}
+        env["num_envs"] //= turns
     if vec.backend == "serial":
         options["num_envs"] = vec.num_envs
     elif vec.backend == "multiprocessing":
@@ -47,7 +52,21 @@ def make_vecenv(spec: EnvSpec, config: Config) -> Any:
             "timeout": vec.timeout,
             "max_restarts": vec.max_restarts,
         }
-    return puffer.vector.make(spec.creator, env_kwargs=dict(config.env), **options)
+    return puffer.vector.make(spec.creator, env_kwargs=env, **options)
+
+
+def _turns(config: Config) -> int:
+    """Return how many environments take turns, each with as many of the simulations."""
+    simulations, turns = config.env.get("num_envs", 1), config.vec.turns
+    if turns is None:
+        on_gpu = pick_device(config.train.device).type == "cuda"
+        return 2 if on_gpu and simulations % 2 == 0 else 1
+    if simulations % turns:
+        raise UsageError(
+            f"vec.turns={turns} with {simulations} simulations: expected a divisor of "
+            "env.num_envs, for all take the same part"
+        )
+    return turns
 
 
 @contextlib.contextmanager
@@ -120,6 +139,7 @@ def for_evaluation(spec: EnvSpec, config: Config, episodes: int, render_mode: st
         config.vec,
         backend="native" if config.vec.backend == "native" else "serial",
         num_envs=copies,
+        turns=1,
         num_workers=None,
         batch_size=None,
     )

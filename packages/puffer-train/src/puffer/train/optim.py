@@ -49,7 +49,7 @@ class OrthogonalMomentum(torch.optim.Optimizer):
                 momentum.lerp_(p.grad, 1 - group["momentum"])
                 ahead = p.grad.lerp(momentum, group["momentum"])  # as Nesterov has it
                 rate = group["lr"] * math.sqrt(max(1.0, p.shape[0] / p.shape[1]))
-                p.add_(orthogonalize(ahead), alpha=-rate)
+                p.sub_(orthogonalize(ahead) * rate)
 
 
 def _is_plain(*tensors: Tensor) -> bool:
@@ -113,14 +113,41 @@ class Muon(torch.optim.Optimizer):
 
 def make_optimizer(config: TrainConfig, policy: nn.Module) -> torch.optim.Optimizer:
     """Return the optimizer that `config.optimizer` names, over all parameters of `policy`."""
-    rate, parameters = config.learning_rate, policy.parameters()
+    rate, parameters = config.learning_rate, list(policy.parameters())
+    optimizer: torch.optim.Optimizer
     if config.optimizer == "muon":
-        return Muon(parameters, rate)
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(
+        optimizer = Muon(parameters, rate)
+    elif config.optimizer == "adamw":
+        optimizer = torch.optim.AdamW(
             parameters, rate, eps=config.adam_eps, weight_decay=config.weight_decay, fused=True
         )
-    return torch.optim.Adam(parameters, rate, eps=config.adam_eps, fused=True)
+    else:
+        optimizer = torch.optim.Adam(parameters, rate, eps=config.adam_eps, fused=True)
+    let_record(optimizer, parameters[0].device)
+    return optimizer
+
+
+def let_record(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    """Let CUDA record the optimizer's steps: its learning rate has to be a number on `device`.
+
+    Loading a state undoes it.
+    """
+    if device.type != "cuda":
+        return
+    for part in (optimizer, *getattr(optimizer, "parts", ())):
+        for group in part.param_groups:
+            group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32).to(device)
+            if "capturable" in group:
+                group["capturable"] = True
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Make `rate` the learning rate of the next steps."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def anneal(config: TrainConfig, progress: float) -> TrainConfig:

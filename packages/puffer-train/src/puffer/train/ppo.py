@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -77,48 +78,104 @@ def update(
     advantages: Tensor,
     config: TrainConfig,
     generator: torch.Generator,
-    workers: Crew | Perceptron | None = None,
+    workers: Crew | Perceptron | Steps | None = None,
 ) -> dict[str, float]:
     """Take the gradient steps of one update and return the mean of each part of the loss.
 
     A minibatch consists of whole segments, so that recurrent policies see time in order. Each
     pass draws its segments anew: all of them in random order, or with `prio_alpha` preferred ones
     repeatedly. With a V-trace clip later passes correct the advantages for what the policy has
-    become since. `workers` compute the gradients: threads of torch, or code without it.
+    become since. `workers` compute the gradients: threads of torch, code without it, or whatever
+    takes whole steps.
     """
-    workers = workers or Crew()
+    steps = workers if isinstance(workers, Steps) else Steps(policy, optimizer, workers)
     number = segments.num_agents
     size = min(max(1, config.minibatch_size // segments.horizon), number)
     per_pass = math.ceil(number / size)
     passes = config.epochs if config.replay_ratio is None else config.replay_ratio
-    all_valid = bool(segments.valid.all())
     segments.ratios.fill_(1.0)
-    sums: Parts = {}
-    count = 0
+    steps.begin(segments, config)
     for step in range(max(1, round(passes * per_pass))):
         place = step % per_pass
         if place == 0:
             if step and config.uses_vtrace:
                 advantages = segment_advantages(segments, config)
             order, importance = draw_segments(advantages, config, generator)
-        agents = order[place * size : (place + 1) * size]
-        weights = None if importance is None else importance[place * size : (place + 1) * size]
-        parts = _accumulate(
-            policy, segments, advantages, agents, weights, all_valid, config, workers
-        )
-        if config.target_kl is not None and float(parts["approx_kl"]) > config.target_kl:
+        part = slice(place * size, (place + 1) * size)
+        if not steps.take(
+            advantages, order[part], None if importance is None else importance[part]
+        ):
             break
-        if isinstance(workers, Perceptron):
-            parts["grad_norm"] = torch.tensor(workers.clip_gradients(config.max_grad_norm))
-        else:
-            parts["grad_norm"] = nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm)
-        optimizer.step()
-        for key, value in parts.items():
-            sums[key] = sums.get(key, torch.zeros_like(value)) + value
-        count += 1
-    losses = {key: float(value) / count for key, value in sums.items()}
+    losses = steps.means()
     losses["explained_variance"] = explained_variance(segments, advantages)
     return losses
+
+
+class Steps:
+    """The gradient steps of one update, and the sums of what they report.
+
+    Args:
+        policy: learns.
+        optimizer: of its parameters.
+        workers: compute the gradients.
+    """
+
+    def __init__(
+        self,
+        policy: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        workers: Crew | Perceptron | None = None,
+    ) -> None:
+        self.policy, self.optimizer = policy, optimizer
+        self.workers = workers or Crew()
+        self.minibatch_loss = _minibatch_loss
+
+    def begin(self, segments: Segments, config: TrainConfig) -> None:
+        """Begin an update on `segments`, with the coefficients that are in force."""
+        self.segments, self.config = segments, config
+        self.all_valid = bool(segments.valid.all())
+        self.count = 0
+        self.sums: Parts = {}
+
+    def take(self, advantages: Tensor, agents: Tensor, importance: Tensor | None) -> bool:
+        """Take a step on the segments of `agents`; return False where `target_kl` forbids it."""
+        parts = self._gradients(advantages, agents, importance)
+        if self.config.target_kl is not None and float(parts["approx_kl"]) > self.config.target_kl:
+            return False
+        self._step(parts)
+        for key, value in parts.items():
+            self.sums[key] = self.sums.get(key, torch.zeros_like(value)) + value
+        self.count += 1
+        return True
+
+    def means(self) -> dict[str, float]:
+        """Return the mean over all steps of each part of the loss."""
+        if not self.sums:
+            return {}
+        values = torch.stack([value.float() for value in self.sums.values()]).tolist()
+        return {key: value / self.count for key, value in zip(self.sums, values, strict=True)}
+
+    def _gradients(self, advantages: Tensor, agents: Tensor, importance: Tensor | None) -> Parts:
+        return _accumulate(
+            self.policy,
+            self.segments,
+            advantages,
+            agents,
+            importance,
+            self.all_valid,
+            self.config,
+            self.workers,
+            self.minibatch_loss,
+        )
+
+    def _step(self, parts: Parts) -> None:
+        """Apply the gradients, after their norm, which joins the `parts`, is clipped."""
+        most, workers = self.config.max_grad_norm, self.workers
+        if isinstance(workers, Perceptron):
+            parts["grad_norm"] = torch.tensor(workers.clip_gradients(most))
+        else:
+            parts["grad_norm"] = nn.utils.clip_grad_norm_(self.policy.parameters(), most)
+        self.optimizer.step()
 
 
 def segment_advantages(segments: Segments, config: TrainConfig) -> Tensor:
@@ -186,6 +243,7 @@ def _accumulate(
     all_valid: bool,
     config: TrainConfig,
     workers: Crew | Perceptron,
+    minibatch_loss: Callable[..., tuple[Tensor, Parts, Tensor]],
 ) -> Parts:
     """Give the parameters the gradient of the minibatch `agents`; return its loss's parts."""
     size = len(agents)
@@ -206,7 +264,7 @@ def _accumulate(
 
     def gradients(job: tuple[nn.Module, slice]) -> tuple[tuple[Tensor, ...], Parts, Tensor]:
         replica, part = job
-        loss, parts, ratios = _minibatch_loss(
+        loss, parts, ratios = minibatch_loss(
             replica,
             segments,
             raw[:, part],

@@ -304,15 +304,8 @@ class Collector:
 
     def _bootstrap(self, segments: Segments, rows: _Rows, cut: np.ndarray) -> None:
         """Store the value of the last observation of the episodes that a truncation `cut` off."""
-        final = self.vecenv.final_observations
+        final = self._final_observations()
         if final is None:
-            if not self._warned:
-                self._warned = True
-                warnings.warn(
-                    "this environment gives no final observations: its truncated episodes are "
-                    "treated as terminated",
-                    stacklevel=2,
-                )
             return
         at = rows.between(1, segments.horizon, back=1, among=cut)
         if at is None:
@@ -321,6 +314,18 @@ class Collector:
         state = tuple(s[:, at.agents] for s in self.state)
         values = self._forward(observations, state)[1]
         segments.cut_values[at.t, at.agents] = values
+
+    def _final_observations(self) -> np.ndarray | None:
+        """Return those of the batch; None, with one warning, where the environment gives none."""
+        final: np.ndarray | None = self.vecenv.final_observations
+        if final is None and not self._warned:
+            self._warned = True
+            warnings.warn(
+                "this environment gives no final observations: its truncated episodes are "
+                "treated as terminated",
+                stacklevel=4,
+            )
+        return final
 
 
 def to_environment(action: Tensor, space: FlatActionSpace) -> np.ndarray:

@@ -11,19 +11,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from puffer.core.errors import PufferError, UsageError
 from puffer.core.stats import mean_infos
 from puffer.train import randomness
 from puffer.train.checkpoint import load_checkpoint, save_checkpoint
 from puffer.train.config import Config, TrainConfig
+from puffer.train.fixed import FixedCollector
 from puffer.train.log import Logger, NoLogger
 from puffer.train.normalize import NormalizeObservations, ReturnScaler
-from puffer.train.optim import anneal, make_optimizer
+from puffer.train.optim import anneal, let_record, make_optimizer, set_learning_rate
 from puffer.train.parallel import Crew
 from puffer.train.perceptron import Perceptron
 from puffer.train.ppo import segment_advantages, update
+from puffer.train.recorded import RecordedSteps
+from puffer.train.recording import Recording
 from puffer.train.rollout import Collector
 from puffer.train.runs import Checkpoints
 from puffer.train.storage import Segments
@@ -57,7 +60,10 @@ class Trainer:
         self.optimizer = make_optimizer(train, self.policy)
         self.generator = torch.Generator(self.device)
         self.generator.manual_seed(derive_seed(train.seed, "sampling"))
-        self.collector = Collector(vecenv, self.policy, train, self.device, self.generator)
+        recording = train.cuda_graphs and self.device.type == "cuda"
+        fixed = recording and getattr(vecenv, "fixed_batches", False)
+        collector_class = FixedCollector if fixed else Collector
+        self.collector = collector_class(vecenv, self.policy, train, self.device, self.generator)
         self.segments = Segments.allocate(
             train.horizon,
             vecenv.num_agents,
@@ -70,6 +76,20 @@ class Trainer:
         self.collector.native = self.native
         self.scaler = (
             ReturnScaler(vecenv.num_agents).to(self.device) if train.norm_returns else None
+        )
+        self.recorded = (
+            RecordedSteps(
+                self.policy,
+                self.optimizer,
+                self.generator,
+                records=recording,
+                compiled=train.compile,
+            )
+            if recording or train.compile
+            else None
+        )
+        self._advantages = Recording(
+            self._advantages_of, self.generator, records=recording and self.scaler is None
         )
         self.crew = Crew.of(
             self.policy, vecenv.single_observation_space, train.minibatch_size, self.device
@@ -92,15 +112,13 @@ class Trainer:
         """Collect one segment per agent, learn from it, and return this update's numbers."""
         segments = self.segments
         train = anneal(self.config.train, self.steps / self.config.train.total_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = train.learning_rate
+        set_learning_rate(self.optimizer, train.learning_rate)
         self.at_rest = False
         self.collector.collect(segments)
         self.at_rest = True
         began = time.perf_counter()
         self._check_finite()
-        shape_rewards(segments, train, self.scaler)
-        advantages = segment_advantages(segments, train)
+        advantages = self._advantages()
         middle = time.perf_counter()
         losses = update(
             self.policy,
@@ -109,7 +127,7 @@ class Trainer:
             advantages,
             train,
             self.generator,
-            self.native or self.crew,
+            self.recorded or self.native or self.crew,
         )
         for module in self.policy.modules():
             if isinstance(module, NormalizeObservations):
@@ -221,6 +239,7 @@ class Trainer:
         self._last_report = (self.steps, time.perf_counter())
         self._tail = deque((n, r, e, info) for n, r, e, info in state["tail"])
         self.optimizer.load_state_dict(state["optimizer"])
+        let_record(self.optimizer, self.device)
         self._check_optimizer()
         if self.scaler is not None:
             self.scaler.load_state_dict(state["scaler"])
@@ -273,6 +292,11 @@ class Trainer:
         self.logger.log(self.steps, metrics)
         return metrics
 
+    def _advantages_of(self) -> Tensor:
+        """Shape the rewards and return the advantages; the settings for both stay as they are."""
+        shape_rewards(self.segments, self.config.train, self.scaler)
+        return segment_advantages(self.segments, self.config.train)
+
     def _check_finite(self) -> None:
         """Refuse segments with NaN or infinity, before they reach the weights."""
         remedies = {
@@ -282,11 +306,17 @@ class Trainer:
             "log_probs": "lower train.learning_rate",
             "cut_values": "correct the environment's final observations",
         }
-        for field, remedy in remedies.items():
-            tensor = getattr(self.segments, field)
-            # The sum costs less than a look at each; it may overflow where all are finite.
-            if not tensor.is_floating_point() or bool(torch.isfinite(tensor.sum())):
-                continue
+        floats = {
+            field: tensor
+            for field in remedies
+            if (tensor := getattr(self.segments, field)).is_floating_point()
+        }
+        # Sums cost less than a look at each number; they may overflow where all are finite.
+        sums = torch.stack([tensor.sum(dtype=torch.float32) for tensor in floats.values()])
+        if bool(torch.isfinite(sums).all()):
+            return
+        for field, tensor in floats.items():
+            remedy = remedies[field]
             wrong = ~torch.isfinite(tensor.view(*self.segments.rewards.shape, -1)).all(2)
             if bool(wrong.any()):
                 t, agent = wrong.nonzero()[0].tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -106,14 +107,22 @@ class LSTMWrapper(RecurrentWrapper):
             if starts is None:
                 last: tuple[Tensor, State] = self.recurrent(inputs, state)
                 return last
-            cuts = [0, *(starts[1:].any(1).nonzero().flatten() + 1).tolist(), len(starts)]
+            cuts = [0, *self._places(starts), len(starts)]
             outputs = []
-            for first, last in itertools.pairwise(cuts):
+            for first, end in itertools.pairwise(cuts):
                 alive = (~starts[first]).to(inputs.dtype).view(1, -1, 1)
                 state = tuple(s * alive for s in state)
-                output, state = self.recurrent(inputs[first:last], state)
+                output, state = self.recurrent(inputs[first:end], state)
                 outputs.append(output)
             return torch.cat(outputs), state
+
+    @staticmethod
+    def _places(starts: Tensor) -> Iterable[int]:
+        """Return where to cut time: where episodes start; on GPUs, which a look stops, anywhere."""
+        if starts.device.type == "cuda":
+            return range(1, len(starts))
+        places: list[int] = (starts[1:].any(1).nonzero().flatten() + 1).tolist()
+        return places
 
 
 class MinGRUWrapper(RecurrentWrapper):
