@@ -128,7 +128,7 @@ class VecConfig:
     """Environment objects; native has one, whose simulations are --env.num-envs."""
     turns: int | None = None
     """native: parts of the simulations that take turns, some stepped while actions are chosen for
-    others; none: 2 on CUDA, else 1."""
+    others; none: 2 for many on CUDA, else 1."""
     num_workers: int | None = None
     """multiprocessing: processes; none takes the usable cores."""
     batch_size: int | None = None

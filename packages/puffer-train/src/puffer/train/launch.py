@@ -23,6 +23,7 @@ from puffer.train.parallel import count_flops
 from puffer.train.trainer import Trainer, derive_seed, pick_device
 from puffer.train.user_code import load_object
 
+MANY_SIMULATIONS = 8192  # a GPU takes as long for fewer as for half of them
 SMALL_MINIBATCH_FLOPS = 2e9  # forward, about 30 ms of one core
 
 
@@ -59,8 +60,8 @@ def _turns(config: Config) -> int:
     """Return how many environments take turns, each with as many of the simulations."""
     simulations, turns = config.env.get("num_envs", 1), config.vec.turns
     if turns is None:
-        on_gpu = pick_device(config.train.device).type == "cuda"
-        return 2 if on_gpu and simulations % 2 == 0 else 1
+        large = simulations >= MANY_SIMULATIONS and simulations % 2 == 0
+        return 2 if large and pick_device(config.train.device).type == "cuda" else 1
     if simulations % turns:
         raise UsageError(
             f"vec.turns={turns} with {simulations} simulations: expected a divisor of "

@@ -63,8 +63,8 @@ class Recording(Generic[Result]):
         it must be, comes first in all that is recorded.
         """
         before = torch.cuda.get_sync_debug_mode()
-        torch.cuda.set_sync_debug_mode("error")
         try:
+            _report_waits("error")
             return self._function()
         except RuntimeError as error:
             self._records = False
@@ -75,7 +75,7 @@ class Recording(Generic[Result]):
                 stacklevel=3,
             )
         finally:
-            torch.cuda.set_sync_debug_mode(before)
+            _report_waits(before)
         return self._function()
 
     def _record(self) -> Result:
@@ -120,6 +120,13 @@ def pin(array: np.ndarray) -> None:
     address = owner.ctypes.data
     if int(cuda.cudaHostRegister(address, owner.nbytes, 0)) == 0:
         weakref.finalize(owner, _unpin, address)
+
+
+def _report_waits(how: int | str) -> None:
+    """Say what happens when code waits for the device."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype", UserWarning)
+        torch.cuda.set_sync_debug_mode(how)
 
 
 def _unpin(address: int) -> None:
