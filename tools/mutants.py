@@ -17,6 +17,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 import tomllib
@@ -25,6 +26,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LIST = Path(__file__).with_suffix(".toml")
+FORGET = """\
+import sys
+
+sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "{finder}"]
+"""
 TIMEOUT = 900  # seconds; a bug that hangs is noticed, too
 
 
@@ -74,11 +80,21 @@ def find_faults(mutants: Sequence[Mutant]) -> list[str]:
 
 
 def plant(mutant: Mutant, folder: Path) -> Path:
-    """Copy the sources with the bug into `folder` and return what goes onto Python's path."""
+    """Copy the sources with the bug into `folder` and return what goes onto Python's path.
+
+    A package with compiled code is not found by the path alone: what it was built into comes
+    along, and Python is told to forget where its editable installation lies.
+    """
     target = folder / "src"
     shutil.copytree(mutant.package, target, ignore=shutil.ignore_patterns("__pycache__"))
     path = target / (ROOT / mutant.file).relative_to(mutant.package)
     path.write_text(path.read_text("utf-8").replace(mutant.old, mutant.new), "utf-8")
+    installed = Path(sysconfig.get_path("purelib"))
+    for library in installed.glob("puffer/*/_native*.so"):
+        if (package := target / library.parent.relative_to(installed)).is_dir():
+            shutil.copy(library, package)
+    finder = f"_editable_skbc_{mutant.package.parent.name.replace('-', '_')}"
+    (target / "sitecustomize.py").write_text(FORGET.format(finder=finder), "utf-8")
     return target
 
 

@@ -1,8 +1,13 @@
-"""Every planted bug still applies, and one is planted and noticed."""
+"""Every planted bug still applies, and is what Python finds."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
+
+import pytest
 
 import mutants
 
@@ -32,3 +37,20 @@ def test_planting_leaves_the_original_alone(tmp_path):
     planted = source / first.file.partition("/src/")[2]
     assert planted.read_text() == before.replace(first.old, first.new) != before
     assert (mutants.ROOT / first.file).read_text() == before
+
+
+@pytest.mark.parametrize("package", ["vector", "train"])
+def test_python_finds_what_was_planted(tmp_path, package):
+    """Also in a package that is compiled, whose editable installation is found first."""
+    first = next(m for m in mutants.load() if f"puffer-{package}/" in m.file)
+    source = mutants.plant(first, tmp_path)
+    question = f"import importlib.util as u; print(u.find_spec('puffer.{package}').origin)"
+    done = subprocess.run(
+        [sys.executable, "-c", question],
+        env={**os.environ, "PYTHONPATH": str(source)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == str(source / "puffer" / package / "__init__.py")
+    assert package == "vector" or list((source / "puffer" / package).glob("_native*.so"))
