@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 from puffer.core.stats import mean_infos
 from puffer.train.log import to_json
 
+LEISURE = 150  # drawing takes at most one part in so many of a run
 Kind = Literal["auto", "rich", "plain", "json", "none"]
 
 
@@ -115,7 +116,7 @@ class PlainUI(NoUI):
 
 
 class RichUI(NoUI):
-    """A live dashboard in the terminal, drawn twice a second."""
+    """A live dashboard in the terminal, drawn twice a second or, where that takes long, less."""
 
     def __init__(self, environment: str, total_steps: int) -> None:
         from rich.console import Console
@@ -135,6 +136,7 @@ class RichUI(NoUI):
         self._window.add(steps, metrics)
         if not self._pace.due() and steps < self._total:
             return
+        began = time.perf_counter()
         window = self._window.take()
         self._shown = {**self._shown, **window["environment"]}
         if "episode_return" in window["environment"]:
@@ -143,6 +145,7 @@ class RichUI(NoUI):
             self._environment, self._total, steps, metrics, window, self._shown, self._returns
         )
         self._live.update(panel, refresh=True)
+        self._pace.interval_seconds = max(0.5, LEISURE * (time.perf_counter() - began))
 
     def message(self, text: str) -> None:
         """Print the sentence above the dashboard."""
@@ -298,13 +301,13 @@ class _Pace:
     """Says when the next output is due."""
 
     def __init__(self, interval_seconds: float) -> None:
-        self._interval, self._next = interval_seconds, 0.0
+        self.interval_seconds, self._next = interval_seconds, 0.0
 
     def due(self) -> bool:
         now = time.perf_counter()
         if now < self._next:
             return False
-        self._next = now + self._interval
+        self._next = now + self.interval_seconds
         return True
 
 
