@@ -24,19 +24,26 @@ from puffer.ocean.kit.bench import machine
 from puffer.train.config import resolve
 from puffer.train.launch import make_trainer
 from puffer.train.recording import Recording
+from puffer.train.rollout import Collector
 
 ENV, PARTS = "puffer_breakout", 8
-EAGER: dict[str, Any] = {"cuda_graphs": False}
-# What is added on each rung: (name, settings of [train], of [vec], whether collection alone is
-# recorded, nothing is, or both are).
-LADDER: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
-    ("torch as it is", EAGER, {"turns": 1}, "nothing"),
-    ("batches of a fixed shape, pinned memory", {}, {"turns": 1}, "nothing"),
-    ("collection recorded", {}, {"turns": 1}, "collection"),
-    ("gradient steps recorded", {}, {"turns": 1}, "both"),
-    ("environments in two turns", {}, {"turns": 2}, "both"),
-    ("loss compiled", {"compile": True}, {"turns": 2}, "both"),
-]
+RUNGS = (
+    "any batches",
+    "batches of a fixed shape, in pinned memory",
+    "collection recorded",
+    "gradient steps recorded",
+)
+ALL = len(RUNGS) - 1
+# Settings of the tables that are added when all of this is in place.
+COMPILED = {"train": {"compile": True}}
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "float32": {},
+    "observations of float16": {"env": {"observation_dtype": "float16"}},
+    "and products of bfloat16": {
+        "env": {"observation_dtype": "float16"},
+        "train": {"precision": "bfloat16"},
+    },
+}
 Row = dict[str, Any]
 
 
@@ -44,27 +51,31 @@ def measure(
     agents: int,
     recurrent: str,
     seconds: float,
-    train: dict[str, Any],
-    vec: dict[str, Any],
-    recorded: str = "both",
+    changes: dict[str, dict[str, Any]],
+    rung: int = ALL,
 ) -> Row:
     """Return steps per second, and the shares of collection and of the update."""
     spec = find(ENV)
     config, _ = resolve(spec)
     size = agents * config.train.horizon // PARTS
-    changes = {"device": "cuda", "minibatch_size": size, "total_steps": 10**12, **train}
+    train = {"device": "cuda", "minibatch_size": size, "total_steps": 10**12}
     config = dataclasses.replace(
         config,
-        train=dataclasses.replace(config.train, **changes),
-        vec=dataclasses.replace(config.vec, **vec),
+        train=dataclasses.replace(config.train, **train, **changes.get("train", {})),
+        vec=dataclasses.replace(config.vec, **changes.get("vec", {})),
         policy=dataclasses.replace(config.policy, recurrent=recurrent),
-        env={**config.env, "num_envs": agents},
+        env={**config.env, "num_envs": agents, **changes.get("env", {})},
     )
-    Recording.enabled = recorded != "nothing"
+    Recording.enabled = rung >= RUNGS.index("collection recorded")
     times: list[float] = []
     with make_trainer(spec, config) as trainer:
-        if recorded == "collection":
+        if rung < ALL:
             trainer.recorded = None
+        if rung == 0:
+            old = trainer.collector
+            trainer.collector = Collector(
+                old.vecenv, old.policy, old.config, old.device, old.generator
+            )
         for _ in range(4):
             trainer.train_update()
         before = {**trainer.collector.seconds, **trainer.seconds}
@@ -97,25 +108,25 @@ def main() -> int:
     print("  ".join(f"{key}: {value}" for key, value in machine().items()))
     print(f"{torch.cuda.get_device_name()}  torch {torch.__version__}")
     first, *_ = options.agents
-    cases = [
-        (f"{recurrent}: {name}", first, recurrent, train, vec, recorded)
-        for recurrent in ("none", "mingru")
-        for name, train, vec, recorded in LADDER
-    ]
+    cases: list[tuple[str, int, str, dict[str, Any], int]] = []
+    for recurrent in ("none", "mingru"):
+        for rung, name in enumerate(RUNGS):
+            cases.append((name, first, recurrent, {}, rung))
+        cases.append(("loss compiled", first, recurrent, COMPILED, ALL))
     for agents in options.agents:
         for recurrent in ("none", "mingru"):
-            for precision in ("float32", "bfloat16"):
-                name = f"{recurrent}, {precision}, {agents:,} agents"
-                cases.append((name, agents, recurrent, {"precision": precision}, {}, "both"))
-    for name, agents, recurrent, train, vec, recorded in cases:
+            for name, changes in VARIANTS.items():
+                cases.append((name, agents, recurrent, changes, ALL))
+    for name, agents, recurrent, changes, rung in cases:
         torch.cuda.reset_peak_memory_stats()
-        row = measure(agents, recurrent, options.seconds, train, vec, recorded)
+        row = measure(agents, recurrent, options.seconds, changes, rung)
         if options.json:
             print(json.dumps({"case": name, **row}), flush=True)
             continue
         shares = "  ".join(f"{key} {value:.0%}" for key, value in row["shares"].items())
         speed = f"{row['steps_per_second'] / 1e6:6.2f} M/s"
-        print(f"{name:<58}{speed}  {row['gigabytes']:5.1f} GB  {shares}", flush=True)
+        case = f"{recurrent:<8}{agents:>7,}  {name}"
+        print(f"{case:<62}{speed}  {row['gigabytes']:5.1f} GB  {shares}", flush=True)
     return 0
 
 

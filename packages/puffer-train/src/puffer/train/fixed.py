@@ -1,4 +1,4 @@
-"""Collect for GPUs: batches that come round unchanged are work of a fixed shape."""
+"""Collect where batches come round unchanged: work of a fixed shape, which a GPU can replay."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from puffer.train.storage import Segments, State
 class FixedCollector(Collector):
     """Does what `Collector` does, for vector environments with `fixed_batches`, with less waiting.
 
-    What the policy does for a batch is recorded once. Rewards and flags stay on the host until the
+    What the policy does for a batch is recorded once on CUDA. Rewards and flags stay on the host until the
     segments are complete, and so do the last observations of truncated episodes: their values are
     asked for together. While the device works on one batch the host notes what came with it; with
     backend `Alternating` it steps the environments of others.
@@ -104,7 +104,8 @@ class FixedCollector(Collector):
         return self._batches[first]
 
     def _recording(self, function: Any, *args: Any) -> Recording[Any]:
-        return Recording(functools.partial(function, *args), self.generator)
+        work = functools.partial(function, *args)
+        return Recording(work, self.generator, records=self.config.cuda_graphs)
 
     def _decide(self, batch: _Batch, segments: Segments) -> None:
         """Choose a batch's actions and store them with what they rest on, in column `batch.column`.
@@ -237,12 +238,16 @@ class _Batch:
         # A policy without memory does not ask where episodes begin.
         recurrent = len(collector.state) > 0
         self._starts = Feed(np.ones(len(agents), np.bool_), device) if recurrent else None
-        self.starts = None if self._starts is None else self._starts.tensor
         self.actions = torch.zeros_like(segments.actions[0, self.rows])
         self.host_actions = torch.zeros_like(
             self.actions, device="cpu", pin_memory=device.type == "cuda"
         )
         self._stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
+
+    @property
+    def starts(self) -> Tensor | None:
+        """Where episodes begin, for a policy with memory."""
+        return None if self._starts is None else self._starts.tensor
 
     def begin(self) -> None:
         """Begin new segments."""

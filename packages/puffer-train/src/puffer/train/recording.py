@@ -88,7 +88,9 @@ class Recording(Generic[Result]):
 
 
 class Feed:
-    """A tensor on a device that follows arrays of the host, which arrive one after the other.
+    """A tensor that shows arrays of the host, which arrive one after the other.
+
+    On a CPU it is the last array itself, elsewhere a copy of it that stays in its place.
 
     Args:
         like: an array of their shape and dtype.
@@ -96,13 +98,20 @@ class Feed:
     """
 
     def __init__(self, like: np.ndarray, device: torch.device) -> None:
-        self.tensor = torch.zeros_like(torch.from_numpy(like), device=device)
+        self._copies = device.type != "cpu"
+        self.tensor = torch.from_numpy(like)
+        if self._copies:
+            self.tensor = torch.zeros_like(self.tensor, device=device)
         if device.type == "cuda":
             pin(like)
 
     def __call__(self, array: np.ndarray) -> None:
-        """Begin to copy `array`, which must not change before the device's work is waited for."""
-        self.tensor.copy_(torch.from_numpy(array), non_blocking=True)
+        """Show `array`, which must not change before the device's work is waited for."""
+        source = torch.from_numpy(array)
+        if self._copies:
+            self.tensor.copy_(source, non_blocking=True)
+        else:
+            self.tensor = source
 
 
 def pin(array: np.ndarray) -> None:

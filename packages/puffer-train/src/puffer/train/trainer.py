@@ -61,7 +61,7 @@ class Trainer:
         self.generator = torch.Generator(self.device)
         self.generator.manual_seed(derive_seed(train.seed, "sampling"))
         recording = train.cuda_graphs and self.device.type == "cuda"
-        fixed = recording and getattr(vecenv, "fixed_batches", False)
+        fixed = getattr(vecenv, "fixed_batches", False)
         collector_class = FixedCollector if fixed else Collector
         self.collector = collector_class(vecenv, self.policy, train, self.device, self.generator)
         self.segments = Segments.allocate(
