@@ -42,7 +42,8 @@ def test_it_learns(make_match, wrapper, optimizer, cuda_graphs):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         summary = trainer.train()
-    assert summary["return_mean"] > (7.5 if wrapper is None else 6.5)
+    # Of 8 where the symbol is seen, of 7 where it must be remembered; by chance a third of that.
+    assert summary["return_mean"] > (7.5 if wrapper is None else 4.5)
     assert summary["steps"] == TRAIN.total_steps // 512 * 512 + 512
 
 

@@ -20,10 +20,10 @@ from puffer.train.storage import Segments, State
 class FixedCollector(Collector):
     """Does what `Collector` does, for vector environments with `fixed_batches`, with less waiting.
 
-    What the policy does for a batch is recorded once on CUDA. Rewards and flags stay on the host until the
-    segments are complete, and so do the last observations of truncated episodes: their values are
-    asked for together. While the device works on one batch the host notes what came with it; with
-    backend `Alternating` it steps the environments of others.
+    On CUDA, what the policy does for a batch is recorded once. Rewards and flags stay on the host
+    until the segments are complete, and so do the last observations of truncated episodes: their
+    values are asked for together. While the device works on one batch the host notes what came with
+    it; with backend `Alternating` it steps the environments of others.
     """
 
     _columns: _Columns | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import warnings
 import weakref
 from collections.abc import Callable
@@ -81,8 +82,15 @@ class Recording(Generic[Result]):
     def _record(self) -> Result:
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self._generator)
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self._result = self._function()
+        gc.collect()  # an older graph that is collected meanwhile would spoil this one
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self._result = self._function()
+        finally:
+            if collects:
+                gc.enable()
         self._graph = graph
         return self()
 
