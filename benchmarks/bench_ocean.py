@@ -20,17 +20,32 @@ COPIES = (1, 64, 1024, 4096, 16384)
 
 
 def make_cases(
-    name: str, rows: int, threads: int, kernels: Sequence[str], **options: Any
+    name: str,
+    rows: int,
+    threads: int,
+    kernels: Sequence[str],
+    dtypes: Sequence[str],
+    **options: Any,
 ) -> list[Case]:
-    """Return as many simulations as together have `rows` agents, but at least one; once a kernel.
+    """Return as many simulations as together have `rows` agents, but at least one.
 
-    A kernel that an environment does not have is left out.
+    Once for each kernel and dtype of observations, of those that the environment has.
     """
     spec = find(name)
     with spec.creator(num_envs=1) as one:
         copies = max(1, rows // one.num_agents)
-    cases = [Case(spec, copies, threads, kernel=kernel, **options) for kernel in kernels]
-    return list({case.env.kernel: case for case in cases}.values())
+    choice = "observation_dtype" in {option.name for option in spec.options}
+    cases = [
+        Case(spec, copies, threads, changes, kernel=kernel, **options)
+        for kernel in kernels
+        for changes in ([{"observation_dtype": dtype} for dtype in dtypes] if choice else [{}])
+    ]
+    return list({(case.env.kernel, dtype_of(case)): case for case in cases}.values())
+
+
+def dtype_of(case: Case) -> str:
+    """Return the dtype of the case's observations."""
+    return str(case.env.single_observation_space.dtype)
 
 
 def main() -> None:
@@ -41,6 +56,9 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=(1,), help="0: what pays")
     parser.add_argument(
         "--kernels", nargs="+", default=("scalar", "auto"), help="auto: the widest vectors"
+    )
+    parser.add_argument(
+        "--observation-dtypes", nargs="+", default=("float32",), help="where there is a choice"
     )
     parser.add_argument("--actions", default="int64", help="their dtype, as a policy gives them")
     parser.add_argument("--repeats", type=int, default=9, help="measurements per case")
@@ -57,10 +75,18 @@ def main() -> None:
         for copies in options.copies
         for threads in options.threads
         for case in make_cases(
-            name, copies, threads, options.kernels, dtype=options.actions, clock=clock
+            name,
+            copies,
+            threads,
+            options.kernels,
+            options.observation_dtypes,
+            dtype=options.actions,
+            clock=clock,
         )
     ]
     results = measure(cases, options.repeats, options.seconds)
+    for case, row in zip(cases, results, strict=True):
+        row["observation_dtype"] = dtype_of(case)
     if options.json:
         print(json.dumps({"machine": machine(), "results": results}))
         return
@@ -68,7 +94,7 @@ def main() -> None:
     unit = "s of CPU time" if options.cpu_time else "s"
     print(f"{options.repeats} repeats of {options.seconds} {unit}; million agent steps/s")
     print(
-        f"{'environment':<24}{'copies':>7}{'threads':>8} {'kernel':<10}"
+        f"{'environment':<24}{'copies':>7}{'threads':>8} {'kernel':<10}{'dtype':<8}"
         f"{'median':>10}{'minimum':>10}{'maximum':>10}{'us/call':>10}{'gain':>8}"
     )
     scalar: dict[tuple[str, int, int], float] = {}
@@ -81,6 +107,7 @@ def main() -> None:
         gain = f"{row['median'] / scalar[size]:>8.2f}" if size in scalar else ""
         print(
             f"{row['environment']:<24}{row['copies']:>7}{row['threads']:>8} {row['kernel']:<10}"
+            f"{row['observation_dtype']:<8}"
             f"{rates}{call:>10.2f}{gain}"
         )
 

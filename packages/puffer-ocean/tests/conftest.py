@@ -119,10 +119,27 @@ class FewSnakes(Snake):
         super().__init__(num_envs, **(arena | options))
 
 
-@pytest.fixture(params=family.ids)
+def _compact(creator: type[OceanEnv]) -> type[OceanEnv]:
+    """Return a class of the same name whose observations are float16."""
+
+    def init(self: Any, num_envs: int = 1, **options: Any) -> None:
+        creator.__init__(self, num_envs, **({"observation_dtype": "float16"} | options))
+
+    return type(creator.__name__, (creator,), {"__init__": init})
+
+
+# One that writes them itself, and only what changes; one whose block alone does so; and one
+# whose rows the engine rounds.
+COMPACT = tuple(f"{name} float16" for name in ("breakout", "cartpole", "continuous"))
+
+
+@pytest.fixture(params=family.ids + COMPACT)
 def env_class(request: pytest.FixtureRequest) -> type[OceanEnv]:
-    """Return the class of each native environment in turn."""
-    creator: type[OceanEnv] = family.load(request.param).creator
+    """Return the class of each native environment in turn, some with compact observations."""
+    name, _, dtype = request.param.partition(" ")
+    creator: type[OceanEnv] = family.load(f"puffer_{name}" if dtype else name).creator
+    if dtype:
+        return _compact(creator)
     return FewSnakes if creator is Snake else creator
 
 

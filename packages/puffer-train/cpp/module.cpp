@@ -52,6 +52,7 @@ Kind kind_of(const py::array& array) {
   if (array.dtype().is(py::dtype::of<std::int16_t>())) return Kind::kInt16;
   if (array.dtype().is(py::dtype::of<std::int32_t>())) return Kind::kInt32;
   if (array.dtype().is(py::dtype::of<double>())) return Kind::kFloat64;
+  if (array.dtype().kind() == 'f' && array.itemsize() == 2) return Kind::kFloat16;
   throw std::invalid_argument("observations: unknown dtype");
 }
 

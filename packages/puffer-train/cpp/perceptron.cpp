@@ -4,6 +4,7 @@
 #include "perceptron.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "product.hpp"
@@ -34,6 +35,19 @@ void pack(const Network& net, Packed& packed) {
   }
 }
 
+// IEEE 754 binary16, read by operations that compilers turn into vectors.
+struct Half {
+  std::uint16_t bits;
+
+  explicit operator float() const {
+    const std::uint32_t digits = (bits & 0x7FFFu) << 13;
+    const float finite = std::bit_cast<float>(digits) * 0x1p112f;  // the exponent's bias is 112 less
+    const std::uint32_t magnitude = digits < (0x7C00u << 13) ? std::bit_cast<std::uint32_t>(finite)
+                                                              : digits | 0x7F800000u;
+    return std::bit_cast<float>(magnitude | (bits & 0x8000u) << 16);
+  }
+};
+
 template <class Number>
 void read_row(const Network& net, const Observations& from, std::int64_t row, float* x) {
   const Number* given = static_cast<const Number*>(from.data) + row * net.inputs;
@@ -56,6 +70,7 @@ void read(const Network& net, const Observations& from, std::int64_t row, float*
     case Kind::kInt16: return read_row<std::int16_t>(net, from, row, x);
     case Kind::kInt32: return read_row<std::int32_t>(net, from, row, x);
     case Kind::kFloat64: return read_row<double>(net, from, row, x);
+    case Kind::kFloat16: return read_row<Half>(net, from, row, x);
   }
 }
 

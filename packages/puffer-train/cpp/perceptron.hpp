@@ -27,7 +27,7 @@ struct Network {
   int outputs = 0;                 // of all heads
 };
 
-enum class Kind : std::uint8_t { kFloat32, kUint8, kInt8, kInt16, kInt32, kFloat64 };
+enum class Kind : std::uint8_t { kFloat32, kUint8, kInt8, kInt16, kInt32, kFloat64, kFloat16 };
 
 // `(rows, inputs)`: row r of the batch is found at `rows[r]` if there is such a list.
 struct Observations {

@@ -119,10 +119,23 @@ def test_masked_actions(actions):
     compare(policy, segments)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int32", "float64"])
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int32", "float64", "float16"])
 def test_compact_observations_are_read_as_they_are(dtype):
     low, high = (0, 255) if dtype == "uint8" else (-9, 9)
     compare(*made(observations=Box(low, high, (2, 3), dtype=dtype)))
+
+
+@pytest.mark.parametrize("kernel", ["baseline", "x86-64-v3", "x86-64-v4"])
+def test_every_half_is_the_float_that_it_is(kernel, monkeypatch):
+    monkeypatch.setenv("PUFFER_TRAIN_KERNEL", kernel)
+    native = _native.Perceptron(1, 1, [1], 0, 1.0, _native.Threads(1))
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)[:, None]
+    halves = halves[~np.isnan(halves[:, 0])]
+    for sign in (1, -1):  # relu lets one half of them through, then the other
+        weights = [np.full(n, v, np.float32) for n, v in ((1, sign), (1, 0)) + 2 * ((1, 1), (1, 0))]
+        outputs = native.forward(weights, halves, None, None, 0.0)[:, 0]
+        expected = np.maximum(sign * halves[:, 0].astype(np.float32), 0)
+        np.testing.assert_array_equal(outputs, expected)
 
 
 @pytest.mark.parametrize("actions", ACTIONS)

@@ -235,7 +235,7 @@ void plays_a_second_screen() {
         "until the paddle is hit");
   std::array<float, 118> row{};
   row.fill(1);
-  game.update(row);
+  game.update(std::span<float>(row));
   check(row[10] == 0 && row[117] == 0, "an update shows the new wall");
 
   game.bricks.fill(0);
@@ -265,7 +265,7 @@ void shows_what_is() {
   game.paddle_x = 288;
   game.paddle_width = 31;
   std::array<float, 118> row{};
-  game.observe(row);
+  game.observe(std::span<float>(row));
   const double expected[] = {0.5, 312. / 330, 0.25, 0.5, 0.25, -0.5, 0.2, 0.25, 0.6, 0.5};
   for (std::size_t i = 0; i < 10; ++i) {
     check_near(row[i], expected[i], "observation element " + std::to_string(i));

@@ -87,6 +87,25 @@ void masks_the_absent() {
         "a restored agent is as absent as before");
 }
 
+// The engine rounds the rows of an author who writes float alone, absent agents and updates too.
+void writes_halves() {
+  const EnvEntry pair = entry<Pair>();
+  const Options options{{"max_steps", std::int64_t{7}}};
+  Run exact(pair, options, {.num_envs = 300}), compact(pair, options, {.num_envs = 300}, "float16");
+  exact.engine.reset(1);
+  compact.engine.reset(1);
+  Rng a(1, 2, 3), b(1, 2, 3);
+  bool same = true;
+  for (int step = 0; step < 40; ++step) {
+    exact.act(a);
+    compact.act(b);
+    for (std::size_t i = 0; i < exact.rows * exact.width; ++i) {
+      same = same && compact.seen<Half>(i).bits() == Half(exact.seen<float>(i)).bits();
+    }
+  }
+  check(same, "compact observations differ from rounded ones");
+}
+
 void truncates_the_living() {
   Run run(entry<Pair>(), {{"max_steps", std::int64_t{3}}}, {.num_envs = 3, .num_threads = 2});
   run.engine.reset(0);
@@ -229,6 +248,28 @@ void rounds_to_half() {
   check(bits(65519.9F) == 0x7BFF && bits(65520) == 0x7C00 && bits(1e30F) == 0x7C00, "infinity");
   check(bits(0x1p-25F) == 0 && bits(0x1.1p-25F) == 1 && bits(-1e-30F) == 0x8000, "tiny");
   check(std::isnan(static_cast<float>(Half(NAN))), "not a number");
+  check(bits(std::bit_cast<float>(0xFFC02000U)) == 0xFE01, "a NaN keeps its sign and digits");
+}
+
+// Vectors, with and without the instruction, round as one number does.
+void rounds_in_lanes() {
+  std::vector<float> values{0.0F, -0.0F, HUGE_VALF, -HUGE_VALF, NAN, 65519.9F, 65520, 1e-45F};
+  Rng rng(1, 2, 3);
+  while (values.size() < 100'003) {  // all kinds of numbers, and many that are halfway
+    const auto random = static_cast<std::uint32_t>(rng.next());
+    values.push_back(std::bit_cast<float>(random));
+    values.push_back(std::bit_cast<float>((random & 0xFFFFE000U) | 0x1000U));
+    values.push_back(rng.uniform(-1e-6F, 1e-6F));
+    values.push_back(rng.uniform(-1.0F, 1.0F));
+  }
+  std::vector<Half> portable(values.size()), best(values.size());
+  round_with<4>(values, portable.data());
+  round_to_halves(values, best.data());
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const Half half(values[i]);
+    check(portable[i].bits() == half.bits() && best[i].bits() == half.bits(),
+          "lanes round " + std::to_string(values[i]) + " otherwise");
+  }
 }
 
 void draws_evenly() {
@@ -254,6 +295,7 @@ int main() {
   runs_alike<cartpole::Cartpole>("cartpole", 400);
   runs_alike<squared::Squared>("squared", 400);
   masks_the_absent();
+  writes_halves();
   truncates_the_living();
   for (const int threads : {1, 3}) {
     for (const bool background : {false, true}) carries_exceptions(threads, background);
@@ -262,6 +304,7 @@ int main() {
   steps_in_the_background();
   tries_threads();
   rounds_to_half();
+  rounds_in_lanes();
   draws_evenly();
   return failures;
 }

@@ -13,14 +13,15 @@
 namespace puffer::ocean {
 
 struct Run {
-  explicit Run(const EnvEntry& env, const Options& options = {}, Engine::Settings settings = {})
+  // With observations of the `dtype` that is asked for.
+  explicit Run(const EnvEntry& env, const Options& options = {}, Engine::Settings settings = {},
+               const std::string& dtype = "auto")
       : entry(env),
         engine(entry, options, settings),
         rows(engine.num_rows()),
         width(observation_size(engine.spec())),
-        element(entry.observation_dtype == "float16"  ? 2
-                : entry.observation_dtype.ends_with("int8") ? 1
-                                                      : 4),
+        observation_dtype(choose_dtype(entry, dtype)),
+        element(observation_dtype == "float16" ? 2 : observation_dtype.ends_with("int8") ? 1 : 4),
         observations(rows * width * element, 42),
         final_observations(rows * width * element, 42),
         actions(rows * engine.spec().action.size * 4),
@@ -36,7 +37,8 @@ struct Run {
                  .truncations = truncations.get(),
                  .masks = masks.get(),
                  .final_observations = final_observations.data(),
-                 .action_masks = entry.masks ? action_masks.get() : nullptr});
+                 .action_masks = entry.masks ? action_masks.get() : nullptr,
+                 .halves = observation_dtype != entry.observation_dtypes.front()});
   }
   Run(const Run&) = delete;  // the engine refers to the entry
 
@@ -72,10 +74,10 @@ struct Run {
 
   // Element `i` of the observations, whatever its type.
   double value(std::size_t i) const {
-    if (entry.observation_dtype == "uint8") return seen<std::uint8_t>(i);
-    if (entry.observation_dtype == "int8") return seen<std::int8_t>(i);
-    if (entry.observation_dtype == "int32") return seen<std::int32_t>(i);
-    if (entry.observation_dtype == "float16") return seen<Half>(i);
+    if (observation_dtype == "uint8") return seen<std::uint8_t>(i);
+    if (observation_dtype == "int8") return seen<std::int8_t>(i);
+    if (observation_dtype == "int32") return seen<std::int32_t>(i);
+    if (observation_dtype == "float16") return seen<Half>(i);
     return seen<float>(i);
   }
 
@@ -103,6 +105,7 @@ struct Run {
   Engine engine;
   std::size_t rows;
   std::size_t width;    // elements of an agent's observation
+  std::string observation_dtype;
   std::size_t element;  // bytes
   std::vector<unsigned char> observations;
   std::vector<unsigned char> final_observations;

@@ -70,10 +70,11 @@ void walk(const EnvEntry& entry, const std::string& kernel, std::size_t steps, i
 }
 
 // A kernel against the scalar form: all that each step writes, and at times the states.
-void compare(const EnvEntry& entry, const std::string& kernel, std::size_t steps, int threads) {
+void compare(const EnvEntry& entry, const std::string& kernel, std::size_t steps, int threads,
+             const std::string& dtype) {
   const Engine::Settings settings{.num_envs = 77, .num_threads = threads, .kernel = kernel};
-  Run block(entry, options_of(entry), settings);
-  Run scalar(entry, options_of(entry), {.num_envs = 77, .kernel = "scalar"});
+  Run block(entry, options_of(entry), settings, dtype);
+  Run scalar(entry, options_of(entry), {.num_envs = 77, .kernel = "scalar"}, dtype);
   Rng a(8, 0, 0), b(8, 0, 0);
   block.engine.reset(3);
   scalar.engine.reset(3);
@@ -130,7 +131,10 @@ int main(int argc, char** argv) {
     for (const Kernel& kernel : entry.kernels) {
       if (!kernel.usable) continue;
       walk(entry, kernel.name, steps, threads);
-      if (kernel.name != "scalar") compare(entry, kernel.name, steps, threads);
+      if (kernel.name == "scalar") continue;
+      for (const std::string& dtype : entry.observation_dtypes) {
+        compare(entry, kernel.name, steps, threads, dtype);
+      }
     }
     if (threads == 1) forge(entry, 300);
   }

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from puffer.core.env import Infos
 from puffer.ocean.extension import (
+    Extension,
     OptionValue,
     action_space,
     count,
@@ -18,6 +19,14 @@ from puffer.ocean.extension import (
     seed_or_entropy,
     values_for,
 )
+
+
+def _observation_dtype(extension: Extension, name: str, observations: np.ndarray) -> str:
+    """Return the dtype of the array where the environment has it; else binding says what it has."""
+    known = name in extension.names()
+    dtypes = extension.describe(name)["observation_dtypes"] if known else ()
+    dtype = str(np.asarray(observations).dtype)
+    return dtype if dtype in dtypes else "auto"
 
 
 class Engine:
@@ -53,7 +62,8 @@ class Engine:
 
         Args:
             name: the environment's native name, such as `squared`.
-            observations: `(num_agents, *observation_shape)`, written by `reset` and `step`.
+            observations: `(num_agents, *observation_shape)`, written by `reset` and `step`. Of
+                float16 they receive what the environment computes in float32, rounded.
             actions: `(num_agents, *action_shape)`; `step` reads them.
             rewards: `(num_agents,)` float32.
             terminals: `(num_agents,)` bool.
@@ -74,13 +84,15 @@ class Engine:
                 array of wrong dtype or shape, not writeable or not contiguous.
         """
         num_envs = count("num_envs", num_envs)
-        self._engine = load(extension).Engine(
+        native = load(extension)
+        self._engine = native.Engine(
             name,
             num_envs,
             count_threads(num_threads),
             count("report_interval", report_interval),
             options,
             kernel,
+            _observation_dtype(native, name, observations),
         )
         spec = self._engine.spec
         self.single_observation_space = observation_space(spec)

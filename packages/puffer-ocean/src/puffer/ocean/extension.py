@@ -15,7 +15,7 @@ from puffer.core.spaces import Box, Discrete, FlatActionSpace, MultiDiscrete
 
 RENDER_MODES = ("rgb_array", "human", "ansi")  # of what draws; see render.py
 
-PROTOCOL = 3  # the `PUFFER_OCEAN_PROTOCOL` of the extensions that this file can drive
+PROTOCOL = 4  # the `PUFFER_OCEAN_PROTOCOL` of the extensions that this file can drive
 
 OptionValue = bool | int | float | str
 
@@ -31,8 +31,9 @@ class Extension(Protocol):
     def describe(self, name: str) -> dict[str, Any]:
         """Return what holds of an environment whatever its options are.
 
-        The keys are `options` (name, default, help), `stats`, `draws`, `masks`, `saves` and
-        `kernels`, the compiled forms that this machine can run.
+        The keys are `options` (name, default, help), `stats`, `draws`, `masks`, `saves`,
+        `kernels`, the compiled forms that this machine can run, and `observation_dtypes`, its own
+        before those that it can be asked for.
         """
 
     Engine: Any
@@ -133,5 +134,6 @@ def action_space(spec: Mapping[str, Any]) -> FlatActionSpace:
 
 
 def _bound(bound: list[float], shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    values = np.asarray(bound, dtype)
+    with np.errstate(over="ignore"):  # beyond what float16 holds is infinity, as it is in rows
+        values = np.asarray(bound, dtype)
     return np.full(shape, values[0], dtype) if len(values) == 1 else values.reshape(shape)

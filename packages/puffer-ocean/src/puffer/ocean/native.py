@@ -36,6 +36,7 @@ _COMMON_OPTIONS = {
     "num_envs": "simulations in this env",
     "report_interval": "steps between two infos of means; 0: one per episode",
     "num_threads": "threads that share the simulations; 0: as many as pay",
+    "observation_dtype": "float32, or float16 for half the memory",
 }
 
 
@@ -84,6 +85,7 @@ class OceanEnv(PufferEnv):
         report_interval: int = 128,
         num_threads: int | str = 0,
         kernel: str = "auto",
+        observation_dtype: str = "auto",
         buf: Buffers | None = None,
     ) -> None:
         """Build `num_envs` simulations with the environment's own `options`.
@@ -97,6 +99,8 @@ class OceanEnv(PufferEnv):
             num_threads: that share the simulations; 0 or `auto` measures in the first steps what
                 pays. Results do not depend on it.
             kernel: `scalar`, an instruction set such as `x86-64-v3`, or `auto` for the best.
+            observation_dtype: `float16` for observations that the environment computes in float32,
+                rounded to the nearest, ties to even; `auto` leaves them as they are.
             buf: the arrays to write; None allocates them.
 
         Raises:
@@ -116,6 +120,7 @@ class OceanEnv(PufferEnv):
             count("report_interval", report_interval),
             dict(options),
             kernel,
+            observation_dtype,
         )
         spec = self._engine.spec
         self.single_observation_space = observation_space(spec)
@@ -284,7 +289,7 @@ def env_spec(name: str, target: str) -> EnvSpec:
         options=(
             *_common_options(env_class, "num_envs"),
             *(Option(*option) for option in description["options"]),
-            *_common_options(env_class, "report_interval", "num_threads"),
+            *_common_options(env_class, "report_interval", "num_threads", "observation_dtype"),
         ),
         settings=_read_settings(module, f"{env_class.native_name}.toml"),
         baseline=_find_baseline(module, f"{env_class.native_name}.safetensors"),

@@ -22,7 +22,10 @@ from puffer.train.parallel import native_threads
 from puffer.train.storage import Segments
 
 Parts = dict[str, Tensor]
-_DTYPES = (torch.float32, torch.uint8, torch.int8, torch.int16, torch.int32, torch.float64)
+_DTYPES = (
+    *(torch.float32, torch.float16, torch.float64),
+    *(torch.uint8, torch.int8, torch.int16, torch.int32),
+)
 
 
 class Perceptron:

@@ -56,8 +56,10 @@ void* checked(const py::array& array, const std::string& name, const py::dtype& 
 class PyEngine {
  public:
   PyEngine(const std::string& name, int num_envs, int num_threads, int report_interval,
-           const Options& options, const std::string& kernel)
-      : entry_(find(name)), report_interval_(report_interval) {
+           const Options& options, const std::string& kernel, const std::string& observation_dtype)
+      : entry_(find(name)),
+        observation_dtype_(choose_dtype(entry_, observation_dtype)),
+        report_interval_(report_interval) {
     if (report_interval < 0) {
       throw UsageError("report_interval=" + std::to_string(report_interval) +
                        ": expected a number of steps, or 0 for every episode");
@@ -72,7 +74,7 @@ class PyEngine {
   py::dict spec() {
     const Spec& spec = open().spec();
     return py::dict("observation_shape"_a = spec.observation_shape,
-                    "observation_dtype"_a = entry_.observation_dtype, "low"_a = spec.low,
+                    "observation_dtype"_a = observation_dtype_, "low"_a = spec.low,
                     "high"_a = spec.high, "nvec"_a = spec.action.nvec,
                     "action_size"_a = spec.action.size, "action_low"_a = spec.action.low,
                     "action_high"_a = spec.action.high, "num_agents"_a = spec.num_agents,
@@ -102,7 +104,7 @@ class PyEngine {
       throw UsageError("environment " + entry_.name +
                        " has no mask(): do not pass the buffer action_masks");
     }
-    const py::dtype obs_dtype(entry_.observation_dtype);
+    const py::dtype obs_dtype(observation_dtype_);
     const auto flags = [&](const py::array& array, const char* name, py::ssize_t width = 0) {
       return static_cast<bool*>(checked(array, name, py::dtype::of<bool>(),
                                         width == 0 ? flat : std::vector{rows, width}));
@@ -121,7 +123,8 @@ class PyEngine {
                 : nullptr,
         .action_masks = action_masks ? flags(*action_masks, "action_masks",
                                              static_cast<py::ssize_t>(mask_size(spec)))
-                                     : nullptr};
+                                     : nullptr,
+        .halves = observation_dtype_ != entry_.observation_dtypes.front()};
     const Turn turn(*this);
     engine_->bind(arrays);
     action_data_ = action_data;
@@ -357,6 +360,7 @@ class PyEngine {
   }
 
   const EnvEntry& entry_;
+  std::string observation_dtype_;
   int report_interval_;
   std::vector<py::array> held_;  // the engine borrows their memory
   std::vector<const void*> held_data_;
@@ -394,7 +398,8 @@ py::dict describe(const std::string& name) {
     if (kernel.usable) kernels.append(kernel.name);
   }
   return py::dict("options"_a = options, "stats"_a = entry.stat_names, "draws"_a = entry.draws,
-                  "masks"_a = entry.masks, "saves"_a = entry.saves, "kernels"_a = kernels);
+                  "masks"_a = entry.masks, "saves"_a = entry.saves, "kernels"_a = kernels,
+                  "observation_dtypes"_a = entry.observation_dtypes);
 }
 
 }  // namespace
@@ -409,9 +414,10 @@ PYBIND11_MODULE(PUFFER_MODULE_NAME, m, py::mod_gil_not_used()) {
   });
   m.def("describe", &describe, "name"_a);
   py::class_<PyEngine>(m, "Engine", py::module_local())
-      .def(py::init<const std::string&, int, int, int, const Options&, const std::string&>(),
+      .def(py::init<const std::string&, int, int, int, const Options&, const std::string&,
+                    const std::string&>(),
            "name"_a, "num_envs"_a, "num_threads"_a, "report_interval"_a, "options"_a,
-           "kernel"_a = "auto")
+           "kernel"_a = "auto", "observation_dtype"_a = "auto")
       .def_property_readonly("spec", &PyEngine::spec)
       .def_property_readonly("num_threads", &PyEngine::num_threads)
       .def_property_readonly("kernel", &PyEngine::kernel)

@@ -25,6 +25,7 @@ class Breakout(OceanEnv):
         render_mode: str | None = None,
         report_interval: int = 128,
         num_threads: int = 0,
+        observation_dtype: str = "float32",
         buf: Buffers | None = None,
     ) -> None:
         """Build `num_envs` games in which a step is `frame_skip` ticks of 1/60 s."""
@@ -34,5 +35,6 @@ class Breakout(OceanEnv):
             render_mode=render_mode,
             report_interval=report_interval,
             num_threads=num_threads,
+            observation_dtype=observation_dtype,
             buf=buf,
         )

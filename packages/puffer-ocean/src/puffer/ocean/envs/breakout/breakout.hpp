@@ -123,12 +123,15 @@ struct Breakout {
     io.terminals[0] = over;
   }
 
-  void observe(std::span<Obs> out) const {
+  // Templates, so that compact observations are written in place as well.
+  template <class Element>
+  void observe(std::span<Element> out) const {
     observe_header(out);
     observe_bricks(out);
   }
 
-  void update(std::span<Obs> out) const {
+  template <class Element>
+  void update(std::span<Element> out) const {
     observe_header(out);
     update_bricks(out);
   }
@@ -330,7 +333,8 @@ struct Breakout {
     }
   }
 
-  void observe_header(std::span<Obs> out) const {
+  template <class Element>
+  void observe_header(std::span<Element> out) const {
     out[0] = paddle_x * (1 / kWidth);
     out[1] = kPaddleY / kHeight;
     out[2] = x * (1 / kWidth);
@@ -343,17 +347,20 @@ struct Breakout {
     out[9] = paddle_width * (1 / kPaddle);
   }
 
-  void observe_bricks(std::span<Obs> out) const {
+  template <class Element>
+  void observe_bricks(std::span<Element> out) const {
+    constexpr Element kStands = 0.0F, kGone = 1.0F;
     for (std::size_t brick = 0; brick < kBricks; ++brick) {
       const std::uint32_t row = bricks[brick / kColumns];
-      out[kHeader + brick] = (row >> (brick % kColumns)) & 1U ? 0.0F : 1.0F;
+      out[kHeader + brick] = (row >> (brick % kColumns)) & 1U ? kStands : kGone;
     }
   }
 
   // Those of the last step.
-  void update_bricks(std::span<Obs> out) const {
+  template <class Element>
+  void update_bricks(std::span<Element> out) const {
     if (num_changed > kNoted) return observe_bricks(out);
-    for (std::size_t k = 0; k < num_changed; ++k) out[kHeader + changed[k]] = 1;
+    for (std::size_t k = 0; k < num_changed; ++k) out[kHeader + changed[k]] = 1.0F;
   }
 
   static constexpr std::size_t kNoted = 6;  // bricks; a step with more is observed in full

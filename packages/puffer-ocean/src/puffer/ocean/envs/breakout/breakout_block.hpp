@@ -78,13 +78,15 @@ class BreakoutBlock {
     return play(io, lanes);
   }
 
-  void observe(std::span<float> rows) const {
+  template <class Element>
+  void observe(std::span<Element> rows) const {
     for (std::size_t lane = 0; lane < kLanes; ++lane) {
       get(lane).observe(rows.subspan(lane * kRow, kRow));
     }
   }
 
-  void update(std::span<float> rows) const {
+  template <class Element>
+  void update(std::span<Element> rows) const {
     show_header(rows.data());
     if (any_touched_) show_bricks(rows);
   }
@@ -137,7 +139,8 @@ class BreakoutBlock {
     for_each_set(touched_, [&](std::size_t lane) { games_[lane].num_changed = 0; });
   }
 
-  void show_header(float* rows) const {
+  template <class Element>
+  void show_header(Element* rows) const {
     std::array<Array, kHeader> seen;
     const auto scale = [&](std::size_t k, const Array& value, float factor) {
       store_lanes(seen[k].data(), load_lanes<Floats>(value.data()) * factor);
@@ -152,17 +155,17 @@ class BreakoutBlock {
     scale(7, score_, 1.0F / kMaxScore);
     scale(8, lives_, 1.0F / kLives);
     scale(9, paddle_width_, 1 / kPaddle);
-    for (std::size_t k = 0; k < 8; k += 4) {
+    const auto show_four = [&](std::size_t k) {
       store_rows<kLanes>(rows + k, kRow, seen[k].data(), seen[k + 1].data(), seen[k + 2].data(),
                          seen[k + 3].data());
-    }
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      rows[lane * kRow + 8] = seen[8][lane];
-      rows[lane * kRow + 9] = seen[9][lane];
-    }
+    };
+    show_four(0);
+    show_four(4);
+    show_four(6);  // two of them again: less than to write the last two one by one
   }
 
-  [[gnu::noinline]] void show_bricks(std::span<float> rows) const {
+  template <class Element>
+  [[gnu::noinline]] void show_bricks(std::span<Element> rows) const {
     for_each_set(touched_, [&](std::size_t lane) {
       games_[lane].update_bricks(rows.subspan(lane * kRow, kRow));
     });

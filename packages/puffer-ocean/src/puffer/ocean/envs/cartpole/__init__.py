@@ -24,6 +24,7 @@ class Cartpole(OceanEnv):
         render_mode: str | None = None,
         report_interval: int = 128,
         num_threads: int = 0,
+        observation_dtype: str = "float32",
         buf: Buffers | None = None,
     ) -> None:
         """Build `num_envs` carts whose episodes are truncated after `max_steps` steps."""
@@ -33,5 +34,6 @@ class Cartpole(OceanEnv):
             render_mode=render_mode,
             report_interval=report_interval,
             num_threads=num_threads,
+            observation_dtype=observation_dtype,
             buf=buf,
         )

@@ -53,7 +53,8 @@ class CartpoleBlock {
     return ended;
   }
 
-  void observe(std::span<float> rows) const {
+  template <class Element>  // float, or Half where compact observations are asked for
+  void observe(std::span<Element> rows) const {
     std::array<std::array<float, kLanes>, 4> seen;
     for (std::size_t lane = 0; lane < kLanes; lane += kPart) {
       const auto show = [&](std::size_t k, const auto& value) {

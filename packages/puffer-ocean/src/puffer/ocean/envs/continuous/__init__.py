@@ -31,6 +31,7 @@ class Continuous(OceanEnv):
         render_mode: str | None = None,
         report_interval: int = 128,
         num_threads: int = 0,
+        observation_dtype: str = "float32",
         buf: Buffers | None = None,
     ) -> None:
         """Build `num_envs` tables; `radius` is the target's, in half sides."""
@@ -40,5 +41,6 @@ class Continuous(OceanEnv):
             render_mode=render_mode,
             report_interval=report_interval,
             num_threads=num_threads,
+            observation_dtype=observation_dtype,
             buf=buf,
         )

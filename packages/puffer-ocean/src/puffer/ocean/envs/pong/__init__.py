@@ -28,6 +28,7 @@ class Pong(OceanEnv):
         render_mode: str | None = None,
         report_interval: int = 128,
         num_threads: int = 0,
+        observation_dtype: str = "float32",
         buf: Buffers | None = None,
     ) -> None:
         """Build `num_envs` games to `max_score`, in which a step is `frame_skip` ticks."""
@@ -43,5 +44,6 @@ class Pong(OceanEnv):
             render_mode=render_mode,
             report_interval=report_interval,
             num_threads=num_threads,
+            observation_dtype=observation_dtype,
             buf=buf,
         )

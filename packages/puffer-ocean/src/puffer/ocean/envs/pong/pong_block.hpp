@@ -79,7 +79,8 @@ class PongBlock {
     return play(io, lanes, at_paddle);
   }
 
-  void observe(std::span<float> rows) const {
+  template <class Element>  // float, or Half where compact observations are asked for
+  void observe(std::span<Element> rows) const {
     std::array<std::array<float, kLanes>, kObservation> seen;
     const auto show = [&](std::size_t k, const Array& value, float scale, int from = 0) {
       const Ints shifted = load_lanes<Ints>(value.data()) - from;

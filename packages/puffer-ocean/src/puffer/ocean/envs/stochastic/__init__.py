@@ -22,6 +22,7 @@ class Stochastic(OceanEnv):
         render_mode: str | None = None,
         report_interval: int = 128,
         num_threads: int = 0,
+        observation_dtype: str = "float32",
         buf: Buffers | None = None,
     ) -> None:
         """Build `num_envs` episodes that want a share `p` of action 0 in `length` actions."""
@@ -31,5 +32,6 @@ class Stochastic(OceanEnv):
             render_mode=render_mode,
             report_interval=report_interval,
             num_threads=num_threads,
+            observation_dtype=observation_dtype,
             buf=buf,
         )

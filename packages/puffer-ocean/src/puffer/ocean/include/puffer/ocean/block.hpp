@@ -58,35 +58,41 @@ class Blocks final : public Simulations {
 
   void reset(Range range, std::uint64_t seed) override {
     const auto [blocks, rest] = split(range);
-    for (std::size_t i = blocks.first; i < blocks.last; i += kLanes) {
-      Cell& cell = cells_[i / kLanes];
-      clear(i);
-      for (std::size_t lane = 0; lane < kLanes; ++lane) {
-        E env = rules_->make(rules_->config);
-        begin(cell, lane, i + lane, env, seed, 0);
+    with_rows<Obs>(arrays_.halves, [&](auto& rows) {
+      for (std::size_t i = blocks.first; i < blocks.last; i += kLanes) {
+        Cell& cell = cells_[i / kLanes];
+        clear(i);
+        for (std::size_t lane = 0; lane < kLanes; ++lane) {
+          E env = rules_->make(rules_->config);
+          begin(cell, lane, i + lane, env, seed, 0, rows);
+        }
       }
-    }
+    });
     rest_->reset(rest, seed);
   }
 
   void step(Range range, std::uint64_t seed, Logs& logs) override {
     const auto [blocks, rest] = split(range);
-    for (std::size_t first = blocks.first; first < blocks.last; first += kPiece) {
-      const Range piece{first, std::min(first + kPiece, blocks.last)};
-      if (step_piece(piece, seed)) close(piece, seed, logs);
-    }
+    with_rows<Obs>(arrays_.halves, [&](auto& rows) {
+      for (std::size_t first = blocks.first; first < blocks.last; first += kPiece) {
+        const Range piece{first, std::min(first + kPiece, blocks.last)};
+        if (step_piece(piece, seed, rows)) close(piece, seed, logs, rows);
+      }
+    });
     rest_->step(rest, seed, logs);
   }
 
   void show(Range range) override {
     const auto [blocks, rest] = split(range);
-    for (std::size_t i = blocks.first; i < blocks.last; i += kLanes) {
-      clear(i);
-      std::as_const(cells_[i / kLanes].block).observe(rows(i));
-      for (std::size_t lane = 0; lane < kLanes; ++lane) {
-        show_mask(i + lane, cells_[i / kLanes].block.get(lane));
+    with_rows<Obs>(arrays_.halves, [&](auto& rows) {
+      for (std::size_t i = blocks.first; i < blocks.last; i += kLanes) {
+        clear(i);
+        rows.observe(cells_[i / kLanes].block, arrays_.observations, i * width_, kLanes * width_);
+        for (std::size_t lane = 0; lane < kLanes; ++lane) {
+          show_mask(i + lane, cells_[i / kLanes].block.get(lane));
+        }
       }
-    }
+    });
     rest_->show(rest);
   }
 
@@ -153,13 +159,6 @@ class Blocks final : public Simulations {
     return {{range.first, middle}, {middle, range.last}};
   }
 
-  std::span<Obs> rows(std::size_t i) const {
-    return {static_cast<Obs*>(arrays_.observations) + i * width_, kLanes * width_};
-  }
-  std::span<Obs> row(void* base, std::size_t i) const {
-    return {static_cast<Obs*>(base) + i * width_, width_};
-  }
-
   void clear(std::size_t i) const {
     std::fill_n(arrays_.rewards + i, kLanes, 0.0F);
     std::fill_n(arrays_.terminals + i, kLanes, false);
@@ -169,15 +168,15 @@ class Blocks final : public Simulations {
 
   // Steps whole blocks, true if any episode ended. They are closed afterwards: a branch on the end
   // of a long computation is wrong too often, and would make all that follows wait.
-  bool step_piece(Range piece, std::uint64_t seed) {
+  bool step_piece(Range piece, std::uint64_t seed, auto& rows) {
     bool any = false;
-    At<level>::call([this, piece, seed, &any] {
+    At<level>::call([this, piece, seed, &rows, &any] {
       // A copy, for stores of bytes may alias any member.
       const Constants all{arrays_, rules_->spec.action.size, width_, rules_->spec.max_steps};
       Cell* cell = cells_.data() + piece.first / kLanes;
       bool ended = false;
       for (std::size_t i = piece.first; i < piece.last; i += kLanes) {
-        ended |= step_cell(*cell++, i, all, seed);
+        ended |= step_cell(*cell++, i, all, seed, rows);
       }
       any = ended;
     });
@@ -190,13 +189,10 @@ class Blocks final : public Simulations {
     std::size_t components;
     std::size_t width;
     std::int32_t max_steps;
-
-    std::span<Obs> rows(std::size_t i) const {
-      return {static_cast<Obs*>(arrays.observations) + i * width, kLanes * width};
-    }
   };
 
-  bool step_cell(Cell& cell, std::size_t i, const Constants& all, std::uint64_t seed) {
+  bool step_cell(Cell& cell, std::size_t i, const Constants& all, std::uint64_t seed,
+                 auto& rows) {
     std::memset(all.arrays.masks + i, 1, kLanes);
     const auto* const actions = static_cast<const Action*>(all.arrays.actions) + i * all.components;
     const Io<Action> io{.actions = {actions, kLanes * all.components},
@@ -211,11 +207,10 @@ class Blocks final : public Simulations {
     clear_flags<kLanes>(io.truncations.data(), io.terminals.data());
     const auto rewards = load_lanes<Floats>(cell.rewards.data()) + load_lanes<Floats>(io.rewards.data());
     store_lanes(cell.rewards.data(), rewards);
-    const std::span<Obs> rows = all.rows(i);
     if constexpr (UpdatingBlock<B<kLanes>, E>) {
-      cell.block.update(rows);
+      rows.update(cell.block, all.arrays.observations, i * all.width, kLanes * all.width);
     } else {
-      std::as_const(cell.block).observe(rows);
+      rows.observe(cell.block, all.arrays.observations, i * all.width, kLanes * all.width);
     }
     if constexpr (HasMask<E>) {
       for (std::size_t lane = 0; lane < kLanes; ++lane) show_mask(i + lane, cell.block.get(lane));
@@ -224,32 +219,41 @@ class Blocks final : public Simulations {
   }
 
   // The rare path, one simulation after the other.
-  void close(Range piece, std::uint64_t seed, Logs& logs) {
+  void close(Range piece, std::uint64_t seed, Logs& logs, auto& rows) {
     const bool* const terminals = arrays_.terminals + piece.first;
     const bool* const truncations = arrays_.truncations + piece.first;
     for_each_set<kLanes>(terminals, truncations, piece.last - piece.first, [&](std::size_t k) {
       const std::size_t i = piece.first + k;
-      finish(cells_[i / kLanes], i % kLanes, i, seed, logs);
+      finish(cells_[i / kLanes], i % kLanes, i, seed, logs, rows);
     });
   }
 
-  void finish(Cell& cell, std::size_t lane, std::size_t i, std::uint64_t seed, Logs& logs) {
+  void finish(Cell& cell, std::size_t lane, std::size_t i, std::uint64_t seed, Logs& logs,
+              auto& rows) {
     E env = cell.block.get(lane);
-    if (arrays_.final_observations != nullptr) env.observe(row(arrays_.final_observations, i));
+    if (arrays_.final_observations != nullptr) {
+      rows.observe(env, arrays_.final_observations, i * width_, width_);
+    }
     logs.add(i, i, detail::read_stats(env, Episode{cell.rewards[lane], cell.ticks[lane]}));
-    begin(cell, lane, i, env, seed, cell.episodes[lane] + 1);
+    begin(cell, lane, i, env, seed, cell.episodes[lane] + 1, rows);
   }
 
   void begin(Cell& cell, std::size_t lane, std::size_t i, E& env, std::uint64_t seed,
-             std::uint32_t episode) {
+             std::uint32_t episode, auto& rows) {
+    restart(cell, lane, i, env, seed, episode);
+    rows.observe(env, arrays_.observations, i * width_, width_);
+    show_mask(i, env);
+  }
+
+  // Once, whatever the rows are: so the author's reset is inlined.
+  void restart(Cell& cell, std::size_t lane, std::size_t i, E& env, std::uint64_t seed,
+               std::uint32_t episode) {
     cell.rewards[lane] = 0;
     cell.ticks[lane] = 0;
     cell.episodes[lane] = episode;
     Rng rng(seed + i, episode, 0);
     env.reset(rng);
     cell.block.put(lane, env);
-    env.observe(row(arrays_.observations, i));
-    show_mask(i, env);
   }
 
   void show_mask(std::size_t i, const E& env) const {

@@ -30,19 +30,17 @@ class Half {
   static constexpr std::uint16_t round(std::uint32_t bits) {
     const std::uint32_t sign = (bits >> 16U) & 0x8000U;
     const std::uint32_t magnitude = bits & 0x7FFFFFFFU;
-    std::uint32_t half = 0;
-    if (magnitude > 0x7F800000U) {
-      half = 0x7E00;  // not a number
-    } else if (magnitude >= 0x47800000U) {  // 2^16 and more
-      half = kInfinity;
-    } else if (magnitude < 0x38800000U) {  // subnormal: the sum leaves its digits at the end
-      const float sum = std::bit_cast<float>(magnitude) + 0.5F;
-      half = std::bit_cast<std::uint32_t>(sum) - std::bit_cast<std::uint32_t>(0.5F);
-    } else {
-      const std::uint32_t odd = (magnitude >> 13U) & 1U;
-      half = (magnitude - (112U << 23U) + 0xFFFU + odd) >> 13U;
+    if (magnitude >= 0x47800000U) [[unlikely]] {  // 2^16 and more, or not a number
+      const bool number = magnitude <= 0x7F800000U;
+      return static_cast<std::uint16_t>(
+          sign | (number ? kInfinity : 0x7E00U | ((magnitude >> 13U) & 0x3FFU)));
     }
-    return static_cast<std::uint16_t>(sign | half);
+    // Of a subnormal number the sum leaves the digits at the end.
+    const float sum = std::bit_cast<float>(magnitude) + 0.5F;
+    const std::uint32_t subnormal = std::bit_cast<std::uint32_t>(sum) - 0x3F000000U;
+    const std::uint32_t odd = (magnitude >> 13U) & 1U;
+    const std::uint32_t normal = (magnitude - (112U << 23U) + 0xFFFU + odd) >> 13U;
+    return static_cast<std::uint16_t>(sign | (magnitude < 0x38800000U ? subnormal : normal));
   }
 
   std::uint16_t bits_ = 0;

@@ -7,9 +7,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <type_traits>
 
 #include "puffer/ocean/env.hpp"
+#include "puffer/ocean/levels.hpp"
 #include "puffer/ocean/rng.hpp"
 
 namespace puffer::ocean {
@@ -84,9 +86,48 @@ void clear_flags(bool* flags, const bool* others) {
   }
 }
 
-// Writes four elements of each lane, `rows[stride * lane]` and the next three: a[lane] to d[lane].
+// Rounds as Half does, in every lane.
+inline Vector<std::uint16_t, 4> round_to_half(const Vector<float, 4>& values) {
+  using Bits = Vector<std::uint32_t, 4>;
+  using Ints = Vector<std::int32_t, 4>;  // whose comparisons are an instruction
+  const auto bits = std::bit_cast<Bits>(values);
+  const Bits magnitude = bits & 0x7FFFFFFFU;
+  const auto size = std::bit_cast<Ints>(magnitude);
+  const Bits normal = (magnitude - (112U << 23U) + 0xFFFU + ((magnitude >> 13U) & 1U)) >> 13U;
+  const auto sum = std::bit_cast<Vector<float, 4>>(magnitude) + 0.5F;
+  const Bits subnormal = std::bit_cast<Bits>(sum) - std::bit_cast<std::uint32_t>(0.5F);
+  const Bits not_a_number = 0x7E00U | ((magnitude >> 13U) & 0x3FFU);
+  Bits half = size < 0x38800000 ? subnormal : normal;
+  half = size >= 0x47800000 ? Bits{} + 0x7C00U : half;
+  half = size > 0x7F800000 ? not_a_number : half;
+  return __builtin_convertvector(half | ((bits >> 16U) & 0x8000U), Vector<std::uint16_t, 4>);
+}
+
+#if PUFFER_OCEAN_X86
+// The same in one instruction, which every machine of the third level has.
+[[gnu::target("avx,f16c")]] inline void store_four_by_f16c(Half* to, const Vector<float, 4>& values) {
+  const auto halves = __builtin_ia32_vcvtps2ph(values, 0);  // to nearest, ties to even
+  std::memcpy(static_cast<void*>(to), &halves, 4 * sizeof(Half));
+}
+#endif
+
+// Writes four elements, for a block of kLanes: one of 8 lanes or more runs from the third level on.
 template <std::size_t kLanes>
-void store_rows(float* rows, std::size_t stride, const float* a, const float* b, const float* c,
+void store_four(float* to, const Vector<float, 4>& values) {
+  store_lanes(to, values);
+}
+template <std::size_t kLanes>
+void store_four(Half* to, const Vector<float, 4>& values) {
+#if PUFFER_OCEAN_X86
+  if constexpr (kLanes >= lanes_of(Level::kV3)) return store_four_by_f16c(to, values);
+#endif
+  const auto halves = round_to_half(values);
+  std::memcpy(static_cast<void*>(to), &halves, sizeof(halves));
+}
+
+// Writes four elements of each lane, `rows[stride * lane]` and the next three: a[lane] to d[lane].
+template <std::size_t kLanes, class Element>
+void store_rows(Element* rows, std::size_t stride, const float* a, const float* b, const float* c,
                 const float* d) {
   using Four = Vector<float, 4>;
 #if defined(__clang__)
@@ -100,15 +141,32 @@ void store_rows(float* rows, std::size_t stride, const float* a, const float* b,
     const auto r = load_lanes<Four>(c + lane), s = load_lanes<Four>(d + lane);
     const Four pq01 = PUFFER_OCEAN_MIX(p, q, 0, 4, 1, 5), pq23 = PUFFER_OCEAN_MIX(p, q, 2, 6, 3, 7);
     const Four rs01 = PUFFER_OCEAN_MIX(r, s, 0, 4, 1, 5), rs23 = PUFFER_OCEAN_MIX(r, s, 2, 6, 3, 7);
-    float* const out = rows + stride * lane;
-    store_lanes(out, PUFFER_OCEAN_MIX(pq01, rs01, 0, 1, 4, 5));
-    store_lanes(out + stride, PUFFER_OCEAN_MIX(pq01, rs01, 2, 3, 6, 7));
-    store_lanes(out + 2 * stride, PUFFER_OCEAN_MIX(pq23, rs23, 0, 1, 4, 5));
-    store_lanes(out + 3 * stride, PUFFER_OCEAN_MIX(pq23, rs23, 2, 3, 6, 7));
+    Element* const out = rows + stride * lane;
+    store_four<kLanes>(out, PUFFER_OCEAN_MIX(pq01, rs01, 0, 1, 4, 5));
+    store_four<kLanes>(out + stride, PUFFER_OCEAN_MIX(pq01, rs01, 2, 3, 6, 7));
+    store_four<kLanes>(out + 2 * stride, PUFFER_OCEAN_MIX(pq23, rs23, 0, 1, 4, 5));
+    store_four<kLanes>(out + 3 * stride, PUFFER_OCEAN_MIX(pq23, rs23, 2, 3, 6, 7));
   }
 #undef PUFFER_OCEAN_MIX
 }
 #endif
+
+template <std::size_t kLanes>
+void round_with(std::span<const float> from, Half* to) {
+  std::size_t k = 0;
+#if defined(__GNUC__)
+  for (; k + 4 <= from.size(); k += 4) {
+    store_four<kLanes>(to + k, load_lanes<Vector<float, 4>>(from.data() + k));
+  }
+#endif
+  for (; k < from.size(); ++k) to[k] = from[k];
+}
+
+// Writes `from`, rounded, by the best means of this machine.
+inline void round_to_halves(std::span<const float> from, Half* to) {
+  if (!supported(Level::kV3)) return round_with<lanes_of(Level::kBaseline)>(from, to);
+  At<Level::kV3>::call([from, to] { round_with<lanes_of(Level::kV3)>(from, to); });
+}
 
 // Calls visit(lane) for each flag that is set, in order. Bits, for branches on flags mispredict.
 template <std::size_t kLanes, class Visit>

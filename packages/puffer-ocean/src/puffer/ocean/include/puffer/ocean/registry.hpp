@@ -26,6 +26,12 @@ constexpr const char* dtype_name() {
   if constexpr (std::same_as<T, Half>) return "float16";
 }
 
+template <class Obs>
+std::vector<std::string> observation_dtypes() {
+  if constexpr (std::same_as<Obs, float>) return {dtype_name<float>(), dtype_name<Half>()};
+  return {dtype_name<Obs>()};
+}
+
 // An environment compiled for one instruction set; the scalar form is one for all.
 struct Kernel {
   std::string name;
@@ -35,7 +41,7 @@ struct Kernel {
 
 struct EnvEntry {
   std::string name;
-  std::string observation_dtype;
+  std::vector<std::string> observation_dtypes;  // the author's, then what it can be rounded to
   std::string action_dtype;
   bool draws;
   bool masks;  // fills action masks
@@ -71,6 +77,17 @@ inline const Kernel& choose_kernel(const EnvEntry& entry, std::string_view name)
                    names);
 }
 
+// Returns `name` if the environment's observations come in that dtype; its own for "auto".
+inline std::string choose_dtype(const EnvEntry& entry, const std::string& name) {
+  if (name == "auto") return entry.observation_dtypes.front();
+  std::string names;
+  for (const std::string& dtype : entry.observation_dtypes) {
+    if (dtype == name) return name;
+    names += " " + dtype;
+  }
+  throw UsageError("observation_dtype='" + name + "': " + entry.name + " has" + names);
+}
+
 namespace detail {
 
 template <Environment E>
@@ -85,7 +102,7 @@ EnvEntry entry(const char* name) {
   if constexpr (Environment<E>) {
     check_optional_members<E>();
     return {.name = name,
-            .observation_dtype = dtype_name<typename E::Obs>(),
+            .observation_dtypes = observation_dtypes<typename E::Obs>(),
             .action_dtype = dtype_name<typename E::Action>(),
             .draws = HasDraw<E>,
             .masks = HasMask<E>,

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "puffer/ocean/options.hpp"
+#include "puffer/ocean/rows.hpp"
 #include "puffer/ocean/simulations.hpp"
 #include "puffer/ocean/spec.hpp"
 
@@ -117,31 +118,37 @@ class Scalar final : public Simulations {
   void reset(Range range, std::uint64_t seed) override {
     clear(range);
     std::fill_n(arrays_.masks + range.first * agents_, (range.last - range.first) * agents_, true);
-    for (std::size_t i = range.first; i < range.last; ++i) {
-      replace(slot(i).env, rules_->config);  // nothing is left of what was played before
-      begin(i, seed, 0);
-    }
+    with_rows<Obs>(arrays_.halves, [&](auto& rows) {
+      for (std::size_t i = range.first; i < range.last; ++i) {
+        replace(slot(i).env, rules_->config);  // nothing is left of what was played before
+        begin(i, seed, 0, rows);
+      }
+    });
   }
 
   void step(Range range, std::uint64_t seed, Logs& logs) override {
-    // In pieces whose rows are still in the cache when they are written again.
-    for (std::size_t first = range.first; first < range.last; first += kPiece) {
-      const Range piece{first, std::min(first + kPiece, range.last)};
-      if (agents_ == 1) {
-        step_piece<true>(piece, seed, logs);
-      } else {
-        step_piece<false>(piece, seed, logs);
+    with_rows<Obs>(arrays_.halves, [&](auto& rows) {
+      // In pieces whose rows are still in the cache when they are written again.
+      for (std::size_t first = range.first; first < range.last; first += kPiece) {
+        const Range piece{first, std::min(first + kPiece, range.last)};
+        if (agents_ == 1) {
+          step_piece<true>(piece, seed, logs, rows);
+        } else {
+          step_piece<false>(piece, seed, logs, rows);
+        }
       }
-    }
+    });
   }
 
   void show(Range range) override {
     clear(range);
-    for (std::size_t i = range.first; i < range.last; ++i) {
-      slot(i).env.observe(row(arrays_.observations, i));
-      blank_absent(i, row(arrays_.observations, i));
-      show_masks(i);
-    }
+    with_rows<Obs>(arrays_.halves, [&](auto& rows) {
+      for (std::size_t i = range.first; i < range.last; ++i) {
+        observe(i, arrays_.observations, rows);
+        blank_absent(i, arrays_.observations, rows);
+        show_masks(i);
+      }
+    });
   }
 
   void vary(const std::string& option, const Values& values) override;
@@ -169,11 +176,6 @@ class Scalar final : public Simulations {
     std::vector<std::int32_t> next_max_steps;
   };
 
-  std::span<Obs> row(void* base, std::size_t i) const {
-    const std::size_t size = agents_ * width_;
-    return {static_cast<Obs*>(base) + i * size, size};
-  }
-
   void clear(Range range) const {
     const std::size_t start = range.first * agents_;
     const std::size_t count = (range.last - range.first) * agents_;
@@ -182,7 +184,7 @@ class Scalar final : public Simulations {
     std::fill_n(arrays_.truncations + start, count, false);
   }
 
-  void begin(std::size_t i, std::uint64_t seed, std::uint32_t episode) {
+  void begin(std::size_t i, std::uint64_t seed, std::uint32_t episode, auto& rows) {
     Slot& slot = this->slot(i);
     if (varied_) [[unlikely]] {
       const std::size_t k = i - base_;
@@ -194,7 +196,7 @@ class Scalar final : public Simulations {
     slot.episode = episode;
     Rng rng(seed + i, episode, 0);
     slot.env.reset(rng);
-    slot.env.observe(row(arrays_.observations, i));
+    observe(i, arrays_.observations, rows);
     show_masks(i);
   }
 
@@ -206,7 +208,7 @@ class Scalar final : public Simulations {
   }
 
   template <bool kSingle>
-  void step_piece(Range range, std::uint64_t seed, Logs& logs) {
+  void step_piece(Range range, std::uint64_t seed, Logs& logs, auto& rows) {
     clear(range);
     // Copies: stores of bytes may alias members, which would then be read again and again.
     const Arrays arrays = arrays_;
@@ -227,16 +229,15 @@ class Scalar final : public Simulations {
       ++slot.counted.length;
       Rng rng(seed + i, slot.episode, static_cast<std::uint64_t>(slot.counted.length));
       slot.env.step(io, rng);
-      const std::span<Obs> row{static_cast<Obs*>(arrays.observations) + i * width, width};
       if (kSingle ? close_step(io, slot) : close_step_of_all(io, slot)) [[unlikely]] {
-        finish(i, seed, logs);
+        finish(i, seed, logs, rows);
       } else {
         if constexpr (HasUpdate<E>) {
-          slot.env.update(row);
+          rows.update(slot.env, arrays.observations, i * width, width);
         } else {
-          slot.env.observe(row);
+          rows.observe(slot.env, arrays.observations, i * width, width);
         }
-        if constexpr (!kSingle) blank_absent(i, row);
+        if constexpr (!kSingle) blank_absent(i, arrays.observations, rows);
         show_masks(i);
       }
     }
@@ -269,22 +270,27 @@ class Scalar final : public Simulations {
     return over;
   }
 
-  void finish(std::size_t i, std::uint64_t seed, Logs& logs) {
+  void finish(std::size_t i, std::uint64_t seed, Logs& logs, auto& rows) {
     Slot& slot = this->slot(i);
     if (arrays_.final_observations != nullptr) {
-      slot.env.observe(row(arrays_.final_observations, i));
-      blank_absent(i, row(arrays_.final_observations, i));
+      observe(i, arrays_.final_observations, rows);
+      blank_absent(i, arrays_.final_observations, rows);
     }
     logs.add(i, i * agents_, detail::read_stats(slot.env, slot.counted));
     std::fill_n(arrays_.masks + i * agents_, agents_, true);
-    begin(i, seed, slot.episode + 1);
+    begin(i, seed, slot.episode + 1, rows);
   }
 
-  void blank_absent(std::size_t i, std::span<Obs> rows) const {
+  void observe(std::size_t i, void* array, auto& rows) const {
+    const std::size_t size = agents_ * width_;
+    rows.observe(slot(i).env, array, i * size, size);
+  }
+
+  void blank_absent(std::size_t i, void* array, auto& rows) const {
     const bool* const present = arrays_.masks + i * agents_;
     if (std::memchr(present, 0, agents_) == nullptr) return;  // nearly always
     for (std::size_t agent = 0; agent < agents_; ++agent) {
-      if (!present[agent]) std::ranges::fill(rows.subspan(agent * width_, width_), Obs{});
+      if (!present[agent]) rows.blank(array, (i * agents_ + agent) * width_, width_);
     }
   }
 

@@ -16,7 +16,7 @@
 
 namespace puffer::ocean {
 
-// The caller's memory, one row per agent; the last two may be null.
+// The caller's memory, one row per agent; the last two arrays may be null.
 struct Arrays {
   void* observations = nullptr;
   const void* actions = nullptr;
@@ -26,6 +26,7 @@ struct Arrays {
   bool* masks = nullptr;
   void* final_observations = nullptr;
   bool* action_masks = nullptr;
+  bool halves = false;  // observations are float16, of an environment whose Obs is float
 };
 
 // Simulations `first` to `last` - 1.

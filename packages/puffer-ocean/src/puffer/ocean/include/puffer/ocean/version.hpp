@@ -4,4 +4,4 @@
 #define PUFFER_OCEAN_VERSION "0.1.0"
 
 // Grows when what Python sees of a compiled extension changes; checked when one is loaded.
-#define PUFFER_OCEAN_PROTOCOL 3
+#define PUFFER_OCEAN_PROTOCOL 4
