@@ -19,6 +19,14 @@ from puffer.train.user_code import current_folder_importable, find_env
 
 EXIT_FAILURE, EXIT_USAGE, EXIT_DIVERGED, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 3, 130, 143
 
+# Mode -> the options that it alone has a use for, or with another one; the rest serve in each.
+OWN_OPTIONS = {
+    "train": ("--resume", "--track", "--wandb-project", "--wandb-group"),
+    "eval": ("--eval-model-path", "--baseline", "--episodes", "--greedy", "--render", "--video"),
+    "export": ("--eval-model-path", "--export-path"),
+    "autotune": ("--autotune-score", "--autotune-seconds", "--autotune-minutes"),
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; an error is one line on standard error.
@@ -73,7 +81,7 @@ def _run(argv: list[str]) -> int:
     if run.print_config:
         sys.stdout.write(to_toml(config.tables(), origins))
         return 0
-    _check_mode(run)
+    _check_mode(run, argv)
     # torch takes seconds to import, so the modules that need it load where they are used.
     from puffer.train import modes
 
@@ -154,27 +162,21 @@ def _use_header(
     return merge(spec, defaults, tables, str(weights))
 
 
-def _check_mode(run: RunOptions) -> None:
+def _check_mode(run: RunOptions, argv: Sequence[str]) -> None:
     """Refuse options that the mode has no use for, which would be ignored."""
     if run.mode == "sweep-carbs":
         raise UsageError(
             "--mode sweep-carbs: sweeps are not built yet: train with other settings by hand, as "
             "in --train.learning-rate 0.001"
         )
-    for option, value, mode in (
-        ("--resume", run.resume, "train"),
-        ("--track", run.track, "train"),
-        ("--render", run.render if run.render != "none" else "", "eval"),
-        ("--video", run.video, "eval"),
-        ("--export-path", run.export_path, "export"),
-        ("--autotune-score", run.autotune_score, "autotune"),
-        ("--baseline", run.baseline, "eval"),
-        ("--eval-model-path", run.eval_model_path if run.mode == "train" else "", "eval"),
-    ):
-        given = value is not None and value is not False and value != ""
-        if given and run.mode != mode:
-            word = "" if value is True else f" {value}"
-            raise UsageError(f"{option}{word}: is for --mode {mode}; this is --mode {run.mode}")
+    for word in argv:
+        option = word.partition("=")[0]
+        users = [mode for mode, options in OWN_OPTIONS.items() if option in options]
+        if users and run.mode not in users:
+            given = f"{option} {peek(argv, option)}".rstrip()
+            raise UsageError(
+                f"{given}: is for --mode {' or '.join(users)}; this is --mode {run.mode}"
+            )
 
 
 def _print_names() -> int:
