@@ -75,8 +75,11 @@ class SB3Policy(nn.Module):
         return distribution.logits, self.policy.predict_values(observations)
 
 
-def run_sb3(name: str, seed: int) -> Row:
-    """Train `name` with Stable-Baselines3's PPO through `to_sb3`, for as many steps at most."""
+def run_sb3(name: str, seed: int, give_up: float) -> Row:
+    """Train `name` with Stable-Baselines3's PPO through `to_sb3`, for as many steps at most.
+
+    It is given up after so many seconds, which are wall time, with the score that it has then.
+    """
     from stable_baselines3 import PPO
 
     import puffer.vector
@@ -96,11 +99,12 @@ def run_sb3(name: str, seed: int) -> Row:
     }  # fmt: skip
     model = PPO("MlpPolicy", envs, seed=seed, device="cpu", **zoo)
     _, callback = model._setup_learn(config.train.total_steps)
+    end = time.perf_counter() + give_up
 
     def advance() -> bool:
         model.collect_rollouts(envs, callback, model.rollout_buffer, model.n_steps)
         model.train()
-        return model.num_timesteps < config.train.total_steps
+        return model.num_timesteps < config.train.total_steps and time.perf_counter() < end
 
     policy = SB3Policy(model.policy)
     row = watch(spec, config, "sb3", policy, advance, lambda: model.num_timesteps)
@@ -171,6 +175,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3, help="1 to this number")
     parser.add_argument("--device", default="cpu", help="of puffer's training")
     parser.add_argument("--sb3", action="store_true", help="Stable-Baselines3, too")
+    parser.add_argument("--give-up", type=float, default=1800, help="seconds of one run of SB3")
     parser.add_argument("--json", action="store_true", help="one JSON object a run")
     options = parser.parse_args()
     if not options.json:
@@ -182,7 +187,7 @@ def main() -> int:
         for seed in range(1, options.seeds + 1):
             rows.append(run(name, seed, options.device))
             if options.sb3:
-                rows.append(run_sb3(name, seed))
+                rows.append(run_sb3(name, seed, options.give_up))
             if options.json:
                 for row in rows[-1 - options.sb3 :]:
                     print(json.dumps(row), flush=True)
