@@ -61,6 +61,14 @@ def test_ids_are_listed_and_found_by_id_and_alias(install: Install) -> None:
     assert registry.problems() == ()
 
 
+@pytest.mark.parametrize("first", ["maze", "third"])
+def test_a_short_name_takes_nobodys_own_name_away(install: Install, first: str) -> None:
+    families = {"maze": MAZE, "third": EnvFamily(("small",), make_spec)}
+    install(**{first: families.pop(first), **families})
+    assert registry.find("small").name == "small"
+    assert registry.find("maze/small").name == "maze/small"
+
+
 def test_an_unknown_name_is_answered_with_near_ones(install: Install) -> None:
     install(maze=MAZE)
     with pytest.raises(

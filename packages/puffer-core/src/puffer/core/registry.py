@@ -161,8 +161,10 @@ def find(name: str) -> EnvSpec:
         UnknownEnvError: any other name; lists the nearest ones.
     """
     for family in families().values():
-        full = family.aliases.get(name, name)
-        if full in family.ids:
+        if name in family.ids:
+            return family.load(name)
+    for family in families().values():  # a short name takes nobody's own name away
+        if (full := family.aliases.get(name)) in family.ids:
             return family.load(full)
     extra = _extra_of(name)
     if extra is not None and extra not in _entry_points():
