@@ -29,7 +29,7 @@ SUMMARY = {
     "environment", "steps", "seconds", "steps_per_second", "episodes", "return_mean", "return_std",
     "score_mean", "length_mean", "checkpoint",
 }  # fmt: skip
-EVAL = SUMMARY | {"return_percentiles"}
+EVAL = SUMMARY | {"return_percentiles", "perf_mean"}
 
 
 def test_train_then_eval(capsys, tmp_path):

@@ -13,6 +13,7 @@ from puffer.core import PufferEnv
 from puffer.core.errors import UsageError
 from puffer.core.stats import episode_info
 from puffer.train import evaluate
+from puffer.train.dashboard import summary_line
 from puffer.train.evaluation import PATIENCE_STEPS, summarize
 
 
@@ -147,3 +148,19 @@ def test_percentiles_of_known_returns():
     summary = summarize(infos)
     assert summary["return_percentiles"] == {"5": 5, "25": 25, "50": 50, "75": 75, "95": 95}
     assert summary["return_std"] == pytest.approx(np.arange(101).std())
+
+
+def test_perf_is_that_of_the_episodes_which_tell_it():
+    won, lost = ({**episode_info(r, 9), "score": r, "perf": p} for r, p in ((1, 1.0), (-1, 0.0)))
+    summary = summarize([won, won, won, lost, episode_info(1.0, 9)])
+    assert summary["perf_mean"] == 0.75
+    assert summarize([episode_info(1.0, 9)])["perf_mean"] is None
+    named = {
+        "environment": "connect4",
+        **summary,
+        "steps": 45,
+        "seconds": 1,
+        "steps_per_second": 45,
+    }
+    assert "score 0.6, perf 0.75, length 9 over 5 episodes" in summary_line(named)
+    assert "perf" not in summary_line({**named, "perf_mean": None})

@@ -251,12 +251,18 @@ def summary_line(summary: Mapping[str, Any]) -> str:
     line = (
         f"{summary['environment']}: return {number(summary['return_mean'])} "
         f"± {number(summary['return_std'])}, score {number(summary['score_mean'])}, "
-        f"length {number(summary['length_mean'])} over {summary['episodes']} episodes"
-        f"{_percentiles(summary)}; "
+        f"{_perf(summary)}length {number(summary['length_mean'])} "
+        f"over {summary['episodes']} episodes{_percentiles(summary)}; "
         f"{count(summary['steps'])} steps in {duration(summary['seconds'])} "
         f"({count(summary['steps_per_second'])} steps/s)"
     )
     return f"{line}\ncheckpoint: {summary['checkpoint']}" if summary.get("checkpoint") else line
+
+
+def _perf(summary: Mapping[str, Any]) -> str:
+    """Return the score mapped to 0..1, where the summary knows it: the games won, say."""
+    perf = summary.get("perf_mean")
+    return "" if perf is None else f"perf {number(perf)}, "
 
 
 def _percentiles(summary: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from puffer.core.errors import UsageError
-from puffer.core.stats import episode_info
+from puffer.core.stats import episode_info, mean_infos
 from puffer.train import actions as act
 from puffer.train.rollout import forward, initial_state, to_environment
 
@@ -82,6 +82,8 @@ def evaluate(
 def summarize(infos: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the statistics of episodes, given as one info each.
 
+    `perf_mean`, the mean score mapped to 0..1, is None where no episode tells it.
+
     Raises:
         UsageError: there are none.
     """
@@ -100,6 +102,7 @@ def summarize(infos: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             for p, value in zip(PERCENTILES, np.percentile(returns, PERCENTILES), strict=True)
         },
         "score_mean": float(np.mean([info["score"] for info in infos])),
+        "perf_mean": mean_infos(infos).get("perf"),
         "length_mean": float(np.mean([info["episode_length"] for info in infos])),
     }
 
