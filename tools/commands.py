@@ -23,8 +23,8 @@ Each command first sets up what it needs in .venv of this clone (a minute or two
   test --sanitize      a million random steps of each native environment under the sanitizers of
                        the C++ compiler, without Python (--steps N, --env NAME)
   lint                 check style, types, who imports whom, and the size of modules
-  build [--check]      build the five wheels into dist/; --check installs each one alone and
-                       trains a third party's environment with them
+  build [--check]      build five sdists, and from them the wheels, into dist/; --check installs
+                       each alone, and trains a third party's environment with them
   build --extras [...] install each extra of puffer-train (or those named) alone, and play it
   bench [NAME] [...]   run benchmarks/bench_NAME.py (--NAME will do), or all of them
 """

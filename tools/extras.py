@@ -20,9 +20,11 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
+import venvs
 import wheels
 from families import EXTRAS, PAGE
-from wheels import ROOT, CheckError
+from venvs import CheckError
+from workspace import ROOT
 
 HEAD = """
 `tools/dev.py build --extras` installs each extra of the built wheels of `puffer-train` in an empty
@@ -88,17 +90,17 @@ def try_extra(extra: str, built: dict[str, Path], folder: Path) -> str:
     Raises:
         CheckError: it does not install, its packages do not fit together, or it does not play.
     """
-    python = wheels.new_venv(folder / extra)
+    python = venvs.new_venv(folder / extra)
     pins = folder / "constraints.txt"
     pins.write_text(
         re.findall(r"^torch==.*", (ROOT / "constraints.txt").read_text("utf-8"), re.M)[0]
     )
     ours = [f"{path}[{extra}]" if layer == "train" else path for layer, path in built.items()]
-    wheels.pip("install", "--no-compile", "--constraint", pins, *ours, python=python)
-    wheels.pip("check", python=python)
+    venvs.pip("install", "--no-compile", "--constraint", pins, *ours, python=python)
+    venvs.pip("check", python=python)
     if extra in SECOND_STEPS:
-        wheels.run([python, "-m", "ensurepip"], f"pip for {extra}")
-        wheels.run([python, *SECOND_STEPS[extra]], f"the second step of {extra}", cwd=folder)
+        venvs.run([python, "-m", "ensurepip"], f"pip for {extra}")
+        venvs.run([python, *SECOND_STEPS[extra]], f"the second step of {extra}", cwd=folder)
     options = {"rom_path": str(write_cartridge(folder))} if extra == "pokemon-red" else {}
     done = subprocess.run(
         [python, "-c", PLAY, extra, json.dumps(options)],
