@@ -129,13 +129,14 @@ class Steps:
         self.policy, self.optimizer = policy, optimizer
         self.workers = workers or Crew()
         self.minibatch_loss = _minibatch_loss
+        self.sums: Parts = {}
 
     def begin(self, segments: Segments, config: TrainConfig) -> None:
         """Begin an update on `segments`, with the coefficients that are in force."""
         self.segments, self.config = segments, config
         self.all_valid = bool(segments.valid.all())
         self.count = 0
-        self.sums: Parts = {}
+        self.sums = {}
 
     def take(self, advantages: Tensor, agents: Tensor, importance: Tensor | None) -> bool:
         """Take a step on the segments of `agents`; return False where `target_kl` forbids it."""

@@ -51,7 +51,7 @@ class RecordedSteps(ppo.Steps):
 
     def begin(self, segments: Segments, config: TrainConfig) -> None:
         """Begin an update; `segments` are the same each time."""
-        sums = getattr(self, "sums", {})
+        sums = self.sums  # stay where they are
         super().begin(segments, config)
         self.sums = sums
         for total in sums.values():
