@@ -113,4 +113,4 @@ def test_a_score_is_needed_and_only_here(capsys):
     assert cli.main(ARGV) == 2
     assert "give the mean score to reach with --autotune-score" in capsys.readouterr().err
     assert cli.main(["--env", "test/match", "--autotune-score", "0"]) == 2
-    assert "--autotune-score 0.0: is for --mode autotune" in capsys.readouterr().err
+    assert "--autotune-score 0: is for --mode autotune" in capsys.readouterr().err
