@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 Result = TypeVar("Result")
+PINNED_BYTES = 2**17  # from here on arrays have pages of their own
 
 
 class Recording(Generic[Result]):
@@ -21,7 +22,7 @@ class Recording(Generic[Result]):
     Asking for a kernel takes Python and the driver longer than a GPU needs for small work. The
     function may only read and write tensors that stay where they are, must not look at what they
     hold, and returns the same tensors each time. Elsewhere than on CUDA, and in its first calls, it
-    is called as it is; one that cannot be recorded stays so, with one warning.
+    is called as it is; one that cannot be recorded stays so, with a warning.
 
     Args:
         function: the work.
@@ -125,13 +126,16 @@ class Feed:
 def pin(array: np.ndarray) -> None:
     """Let CUDA read an array's memory where it lies, for as long as that is allocated.
 
-    Memory that is not numpy's own, such as that shared with processes, may go away unnoticed and is
-    left alone: CUDA reads it all the same, by way of memory of its own.
+    Memory that is not numpy's own, such as that shared with processes, may go away unnoticed, and
+    small arrays share their pages with others: both are left alone, and CUDA reads them all the
+    same, by way of memory of its own.
     """
     owner = array
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
-    if not owner.flags.owndata or torch.from_numpy(owner).is_pinned():
+    if owner.nbytes < PINNED_BYTES or not owner.flags.owndata:
+        return
+    if torch.from_numpy(owner).is_pinned():
         return
     cuda = _runtime()
     address = owner.ctypes.data
