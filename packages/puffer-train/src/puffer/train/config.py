@@ -59,7 +59,7 @@ class TrainConfig:
     cuda_graphs: bool = True
     """On CUDA, record collection and gradient steps once and replay them."""
     compile: bool = False
-    """Fuse the operations of the loss with torch.compile, which takes its time at first."""
+    """Learn by torch, not `native`, with the loss fused by torch.compile; slow at first."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of matrix products; bfloat16 keeps weights, losses and sums in float32."""
     gamma: float = 0.99
