@@ -20,23 +20,41 @@ Packed::Packed(const Network& net, int lanes) {
   hidden_columns = padded(net.hidden);
   output_row = padded(net.outputs);
   first.resize(area(net.inputs + 1, hidden_columns));
+  if (net.memory) {
+    cell.resize(area(net.hidden + 1, kGates * hidden_columns));
+    cell_back.resize(area(kGates * hidden_columns, hidden_columns));
+  }
   heads.resize(area(net.hidden + 1, output_row));
   heads_back.resize(area(net.outputs, hidden_columns));
 }
 
 void Gradients::clear(const Network& net, const Packed& packed) {
   first.assign(area(net.hidden, packed.input_row), 0);
+  if (net.memory) cell.assign(area(kGates * packed.hidden_columns, packed.hidden_row), 0);
   heads.assign(area(net.outputs, packed.hidden_row), 0);
   log_std.assign(static_cast<std::size_t>(net.numbers), 0);
   parts = {};
 }
 
-void Workspace::fit(const Packed& packed) {
-  inputs.resize(area(kTile, packed.input_row));
-  hidden.resize(area(kTile, packed.hidden_row));
-  hidden_back.resize(area(kTile, packed.hidden_columns));
-  outputs.resize(area(kTile, packed.output_row));
-  outputs_back.resize(area(kTile, packed.output_row));
+void Workspace::fit(const Network& net, const Packed& packed, std::int64_t rows) {
+  const auto grow = [rows](auto& array, int row) {
+    const auto size = static_cast<std::size_t>(rows * row);
+    if (array.size() < size) array.resize(size);
+  };
+  grow(places, 1);
+  grow(inputs, packed.input_row);
+  grow(hidden, packed.hidden_row);
+  grow(hidden_back, packed.hidden_columns);
+  grow(outputs, packed.output_row);
+  grow(outputs_back, packed.output_row);
+  if (!net.memory) return;
+  grow(gates, kGates * packed.hidden_columns);
+  grow(gates_back, kGates * packed.hidden_columns);
+  grow(memory, packed.hidden_columns);
+  grow(before, packed.hidden_columns);
+  grow(flow, packed.hidden_columns);
+  grow(alive, 1);
+  grow(top, packed.hidden_row);
 }
 
 namespace baseline {

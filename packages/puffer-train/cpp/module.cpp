@@ -56,35 +56,42 @@ Kind kind_of(const py::array& array) {
   throw std::invalid_argument("observations: unknown dtype");
 }
 
-// Owns no weights: each call is given the arrays that hold them now, in the order first, heads,
-// value, log_std, each layer's weight before its bias.
+// Owns no weights: each call is given the arrays that hold them now, in the order first, candidate
+// and gates of a MinGRU, heads, value, log_std, each layer's weight before its bias.
 class Perceptron {
  public:
-  Perceptron(int inputs, int hidden, std::vector<int> categories, int numbers, float scale,
-             std::shared_ptr<Threads> threads)
-      : kernels_(kernels()), net_(describe(inputs, hidden, std::move(categories), numbers)),
+  Perceptron(int inputs, int hidden, std::vector<int> categories, int numbers, bool memory,
+             float scale, std::shared_ptr<Threads> threads)
+      : kernels_(kernels()), net_(describe(inputs, hidden, std::move(categories), numbers, memory)),
         packed_(net_, kernels_.lanes), threads_(std::move(threads)),
         workspaces_(static_cast<std::size_t>(threads_->size())) {
     observations_.scale = scale;
-    for (auto& workspace : workspaces_) workspace.fit(packed_);
+    for (auto& workspace : workspaces_) workspace.fit(net_, packed_, kTile);
   }
 
-  // Outputs of the batch `observations`: the logits of all components, means, the value.
-  Array<float> forward(const std::vector<Array<float>>& weights, const py::array& observations,
-                       const Maybe<float>& mean, const Maybe<float>& deviation, float clip) {
-    const std::int64_t rows = observations.shape(0);
-    Array<float> outputs({rows, std::int64_t{net_.outputs}});
+  // Outputs of the batch `observations`: the logits of all components, means, the value; and what
+  // is remembered after them, (rows, hidden), or no numbers without memory.
+  std::pair<Array<float>, Array<float>> forward(
+      const std::vector<Array<float>>& weights, const py::array& observations,
+      const Maybe<float>& mean, const Maybe<float>& deviation, float clip,
+      const Maybe<float>& state, const Maybe<bool>& starts) {
+    const std::int64_t rows = observations.shape(0), width = net_.memory ? net_.hidden : 0;
+    Array<float> outputs({rows, std::int64_t{net_.outputs}}), after({rows, width});
     load(weights);
     look(observations, rows, mean, deviation, clip);
     float* to = outputs.mutable_data();
-    const py::gil_scoped_release unlocked;
-    const std::int64_t tiles = (rows + kTile - 1) / kTile;
-    const int parts = parts_of(tiles, 1);
-    threads_->run(parts, [&](int part, int thread) {
-      const auto [first, last] = share(part, parts, tiles, rows);
-      kernels_.forward(net_, packed_, observations_, first, last, to, workspace(thread));
-    });
-    return outputs;
+    const Memory memory{remembered(state, rows), pointer(starts, rows, "starts"),
+                        after.mutable_data()};
+    {
+      const py::gil_scoped_release unlocked;
+      const std::int64_t tiles = (rows + kTile - 1) / kTile;
+      const int parts = parts_of(tiles, rows, 1);
+      threads_->run(parts, [&](int part, int thread) {
+        const auto [first, last] = share(part, parts, tiles, kTile, rows);
+        kernels_.forward(net_, packed_, observations_, memory, first, last, to, workspace(thread));
+      });
+    }
+    return {outputs, after};
   }
 
   // Writes the loss's gradients into `gradients`, as `weights` are ordered, and returns its parts.
@@ -94,7 +101,8 @@ class Perceptron {
       float clip, const Array<std::int64_t>& agents, const Maybe<std::int32_t>& actions,
       const Maybe<float>& numbers, const Maybe<bool>& masks, const Array<float>& log_probs,
       const Array<float>& values, const Maybe<float>& ratios, const Array<float>& advantages,
-      const Array<float>& scaled, const Maybe<float>& row_weights, Coefficients coefficients) {
+      const Array<float>& scaled, const Maybe<float>& row_weights, const Maybe<float>& state,
+      const Maybe<bool>& starts, Coefficients coefficients) {
     Minibatch batch;
     batch.horizon = values.shape(0);
     batch.num_agents = values.shape(1);
@@ -111,6 +119,11 @@ class Perceptron {
     batch.advantages = pointer(advantages, rows, "advantages");
     batch.scaled = pointer(scaled, rows, "scaled");
     batch.weights = pointer(row_weights, rows, "weights");
+    batch.state = remembered(state, batch.num_agents);
+    batch.starts = pointer(starts, all, "starts");
+    if (net_.memory && batch.starts == nullptr) throw std::invalid_argument("starts are missing");
+    batch.segments_of_tile =
+        static_cast<int>(std::max<std::int64_t>(1, kMemoryTile / std::max<std::int64_t>(1, batch.horizon)));
     if ((components && !batch.actions) || (net_.numbers && !batch.numbers)) {
       throw std::invalid_argument("actions are missing");
     }
@@ -121,11 +134,17 @@ class Perceptron {
 
     const py::gil_scoped_release unlocked;
     check(batch);
-    const std::int64_t tiles = (rows + kTile - 1) / kTile;
-    const int parts = parts_of(tiles, 3);
+    // Rows and tiles of them, or with memory segments.
+    const std::int64_t items = net_.memory ? batch.size : rows;
+    const int tile = net_.memory ? batch.segments_of_tile : kTile;
+    const std::int64_t tiles = (items + tile - 1) / tile;
+    const int parts = parts_of(tiles, rows, 3);
     sums_.resize(static_cast<std::size_t>(parts));
+    if (net_.memory) {
+      for (auto& workspace : workspaces_) workspace.fit(net_, packed_, tile * batch.horizon);
+    }
     threads_->run(parts, [&](int part, int thread) {
-      const auto [first, last] = share(part, parts, tiles, rows);
+      const auto [first, last] = share(part, parts, tiles, tile, items);
       Gradients& sums = sums_[static_cast<std::size_t>(part)];
       sums.clear(net_, packed_);
       kernels_.gradients(net_, packed_, batch, coefficients, first, last, sums,
@@ -143,8 +162,10 @@ class Perceptron {
     int outputs, inputs;
   };
 
-  static Network describe(int inputs, int hidden, std::vector<int> categories, int numbers) {
+  static Network describe(int inputs, int hidden, std::vector<int> categories, int numbers,
+                          bool memory) {
     Network net;
+    net.memory = memory;
     net.inputs = inputs;
     net.hidden = hidden;
     net.numbers = numbers;
@@ -156,24 +177,32 @@ class Perceptron {
 
   Workspace& workspace(int thread) { return workspaces_[static_cast<std::size_t>(thread)]; }
 
-  // Into how many parts `passes` through the network are divided: by the work alone, since the
-  // sums of gradients depend on it.
-  int parts_of(std::int64_t tiles, int passes) const {
-    const double work = 1.0 * kTile * passes * net_.hidden * (net_.inputs + net_.outputs);
-    const double parts = static_cast<double>(tiles) * work / kPartWork;
-    return static_cast<int>(std::clamp(static_cast<std::int64_t>(parts), std::int64_t{1},
+  // Into how many parts `passes` of `rows` through the network are divided: by the work alone,
+  // since the sums of gradients depend on it.
+  int parts_of(std::int64_t tiles, std::int64_t rows, int passes) const {
+    const int cell = net_.memory ? kGates * net_.hidden : 0;
+    const double work = 1.0 * static_cast<double>(rows) * passes * net_.hidden *
+                        (net_.inputs + cell + net_.outputs);
+    return static_cast<int>(std::clamp(static_cast<std::int64_t>(work / kPartWork), std::int64_t{1},
                                        std::min(tiles, kMostParts)));
   }
 
   static std::pair<std::int64_t, std::int64_t> share(int part, int parts, std::int64_t tiles,
-                                                     std::int64_t rows) {
-    const std::int64_t first = tiles * part / parts * kTile;
-    return {first, std::min(tiles * (part + 1) / parts * kTile, rows)};
+                                                     int tile, std::int64_t items) {
+    const std::int64_t first = tiles * part / parts * tile;
+    return {first, std::min(tiles * (part + 1) / parts * tile, items)};
+  }
+
+  // What the agents of `rows` remember; null without memory.
+  const float* remembered(const Maybe<float>& state, std::int64_t rows) const {
+    if (net_.memory && !state) throw std::invalid_argument("the state is missing");
+    return net_.memory ? pointer(state, rows * net_.hidden, "state") : nullptr;
   }
 
   // The arrays of `given`, layer by layer; the sizes of all are those of the network.
   std::vector<Place> places(const std::vector<Array<float>>& given) const {
     std::vector<int> outputs{net_.hidden};
+    if (net_.memory) outputs.insert(outputs.end(), {net_.hidden, (kGates - 1) * net_.hidden});
     outputs.insert(outputs.end(), net_.categories.begin(), net_.categories.end());
     if (net_.numbers) outputs.push_back(net_.numbers);
     outputs.push_back(1);
@@ -203,8 +232,12 @@ class Perceptron {
     }
     net_.heads.clear();
     for (const Place& place : layers) net_.heads.push_back({place.weight, place.bias, place.outputs});
-    net_.first = net_.heads.front();
-    net_.heads.erase(net_.heads.begin());
+    net_.first = net_.heads[0];
+    if (net_.memory) {
+      net_.candidate = net_.heads[1];
+      net_.gates = net_.heads[2];
+    }
+    net_.heads.erase(net_.heads.begin(), net_.heads.begin() + (net_.memory ? 3 : 1));
     kernels_.pack(net_, packed_);
   }
 
@@ -254,6 +287,7 @@ class Perceptron {
     };
     for (std::size_t part = 1; part < sums_.size(); ++part) {
       add(all.first, sums_[part].first);
+      add(all.cell, sums_[part].cell);
       add(all.heads, sums_[part].heads);
       add(all.log_std, sums_[part].log_std);
       add(all.parts, sums_[part].parts);
@@ -265,8 +299,20 @@ class Perceptron {
       }
     };
     hand_out(all.first.data(), packed_.input_row, targets.front());
+    std::size_t head = 1;
+    if (net_.memory) {
+      const std::int64_t unit = packed_.hidden_row, gate = unit * packed_.hidden_columns;
+      const Place &candidate = targets[1], &gates = targets[2];
+      hand_out(all.cell.data(), packed_.hidden_row, candidate);
+      for (int i = 0; i < kGates - 1; ++i) {
+        const std::int64_t first = std::int64_t{i} * net_.hidden;
+        hand_out(all.cell.data() + (i + 1) * gate, packed_.hidden_row,
+                 {gates.weight + first * net_.hidden, gates.bias + first, net_.hidden, net_.hidden});
+      }
+      head = 3;
+    }
     const float* rows = all.heads.data();
-    for (std::size_t i = 1; i < targets.size() - (net_.numbers ? 1 : 0); ++i) {
+    for (std::size_t i = head; i < targets.size() - (net_.numbers ? 1 : 0); ++i) {
       hand_out(rows, packed_.hidden_row, targets[i]);
       rows += std::int64_t{targets[i].outputs} * packed_.hidden_row;
     }
@@ -339,17 +385,20 @@ PYBIND11_MODULE(_native, module) {
       .def("step", &MuonOfArrays::step, py::arg("weight").noconvert(), py::arg("gradient"),
            py::arg("momentum").noconvert(), py::arg("rate"), py::arg("decay"));
   py::class_<Perceptron>(module, "Perceptron")
-      .def(py::init<int, int, std::vector<int>, int, float, std::shared_ptr<Threads>>(), py::arg("inputs"),
-           py::arg("hidden"), py::arg("categories"), py::arg("numbers"), py::arg("scale"),
+      .def(py::init<int, int, std::vector<int>, int, bool, float, std::shared_ptr<Threads>>(),
+           py::arg("inputs"), py::arg("hidden"), py::arg("categories"), py::arg("numbers"),
+           py::arg("memory"), py::arg("scale"),
            py::arg("threads"))
       .def_property_readonly("level", &Perceptron::level)
       .def("forward", &Perceptron::forward, py::arg("weights"), py::arg("observations"),
-           py::arg("mean"), py::arg("deviation"), py::arg("clip"))
+           py::arg("mean"), py::arg("deviation"), py::arg("clip"), py::arg("state"),
+           py::arg("starts"))
       .def("gradients", &Perceptron::gradients, py::arg("weights"), py::arg("gradients").noconvert(),
            py::arg("observations"), py::arg("mean"), py::arg("deviation"), py::arg("clip"),
            py::arg("agents"), py::arg("actions"), py::arg("numbers"), py::arg("masks"),
            py::arg("log_probs"), py::arg("values"), py::arg("ratios").noconvert(), py::arg("advantages"),
-           py::arg("scaled"), py::arg("weights_of_rows"), py::arg("coefficients"));
+           py::arg("scaled"), py::arg("weights_of_rows"), py::arg("state"), py::arg("starts"),
+           py::arg("coefficients"));
   module.attr("PART_NAMES") = std::vector<std::string>(kPartNames.begin(), kPartNames.end());
 }
 

@@ -7,6 +7,7 @@
 #include <bit>
 #include <cmath>
 
+#include "mingru.hpp"
 #include "product.hpp"
 
 namespace puffer::train::PUFFER_LEVEL {
@@ -15,12 +16,31 @@ namespace {
 constexpr float kForbidden = -1e9f;  // as puffer.train.actions.apply_masks
 constexpr float kHalfLogTwoPi = 0.91893853320467274178f;
 
+void pack_gate(const Network& net, Packed& packed, int gate, const float* weight,
+               const float* bias) {
+  const std::int64_t columns = packed.hidden_columns, row = kGates * columns;
+  for (int i = 0; i < net.hidden; ++i, weight += net.hidden) {
+    const std::int64_t unit = gate * columns + i;
+    for (int j = 0; j < net.hidden; ++j) {
+      packed.cell[j * row + unit] = packed.cell_back[unit * columns + j] = weight[j];
+    }
+    packed.cell[net.hidden * row + unit] = bias[i];
+  }
+}
+
 void pack(const Network& net, Packed& packed) {
   const int columns = packed.hidden_columns;
   for (int j = 0; j < net.hidden; ++j) {
     const float* weight = net.first.weight + std::int64_t{j} * net.inputs;
     for (int k = 0; k < net.inputs; ++k) packed.first[k * columns + j] = weight[k];
     packed.first[net.inputs * columns + j] = net.first.bias[j];
+  }
+  if (net.memory) {
+    pack_gate(net, packed, 0, net.candidate.weight, net.candidate.bias);
+    for (int gate = 1; gate < kGates; ++gate) {
+      const std::int64_t row = std::int64_t{gate - 1} * net.hidden;
+      pack_gate(net, packed, gate, net.gates.weight + row * net.hidden, net.gates.bias + row);
+    }
   }
   int o = 0;
   for (const Linear& head : net.heads) {
@@ -85,8 +105,8 @@ void prefetch(const Network& net, const Observations& from, std::int64_t row) {
 #endif
 }
 
-// The hidden layer and the outputs of the tile's first `rows` inputs.
-void pass(const Network& net, const Packed& packed, int rows, Workspace& work) {
+// The hidden layer of the tile's inputs.
+void encode(const Network& net, const Packed& packed, int rows, Workspace& work) {
   product<false>(rows, packed.hidden_columns, net.inputs + 1,
                  {work.inputs.data(), packed.input_row, 1}, packed.first.data(),
                  packed.hidden_columns, work.hidden.data(), packed.hidden_row);
@@ -95,22 +115,51 @@ void pass(const Network& net, const Packed& packed, int rows, Workspace& work) {
     for (int j = 0; j < net.hidden; ++j) h[j] = h[j] > 0 ? h[j] : 0;
     h[net.hidden] = 1;
   }
-  product<false>(rows, packed.output_row, net.hidden + 1,
-                 {work.hidden.data(), packed.hidden_row, 1}, packed.heads.data(),
-                 packed.output_row, work.outputs.data(), packed.output_row);
+}
+
+// What the heads read after `steps` times `agents` rows that are encoded; `alive` and `before`
+// are there.
+const float* pass_memory(const Network& net, const Packed& packed, int steps, int agents,
+                         Workspace& work) {
+  if (!net.memory) return work.hidden.data();
+  const int rows = steps * agents, columns = kGates * packed.hidden_columns;
+  product<false>(rows, columns, net.hidden + 1, {work.hidden.data(), packed.hidden_row, 1},
+                 packed.cell.data(), columns, work.gates.data(), columns);
+  remember(packed, steps, agents, work);
+  for (int r = 0; r < rows; ++r) work.top.data()[r * packed.hidden_row + net.hidden] = 1;
+  return work.top.data();
+}
+
+void decode(const Network& net, const Packed& packed, int rows, const float* top,
+            Workspace& work) {
+  product<false>(rows, packed.output_row, net.hidden + 1, {top, packed.hidden_row, 1},
+                 packed.heads.data(), packed.output_row, work.outputs.data(), packed.output_row);
 }
 
 void forward(const Network& net, const Packed& packed, const Observations& observations,
-             std::int64_t first, std::int64_t last, float* outputs, Workspace& work) {
+             const Memory& memory, std::int64_t first, std::int64_t last, float* outputs,
+             Workspace& work) {
   const int size = net.outputs;
   for (std::int64_t start = first; start < last; start += kTile) {
     const int rows = static_cast<int>(std::min<std::int64_t>(kTile, last - start));
     for (int r = 0; r < rows; ++r) {
       read(net, observations, start + r, work.inputs.data() + r * packed.input_row);
     }
-    pass(net, packed, rows, work);
+    if (net.memory) {
+      for (int r = 0; r < rows; ++r) {
+        work.alive.data()[r] = memory.starts == nullptr || !memory.starts[start + r];
+        std::copy_n(memory.before + (start + r) * net.hidden, net.hidden,
+                    work.before.data() + r * packed.hidden_columns);
+      }
+    }
+    encode(net, packed, rows, work);
+    decode(net, packed, rows, pass_memory(net, packed, 1, rows, work), work);
     for (int r = 0; r < rows; ++r) {
       std::copy_n(work.outputs.data() + r * packed.output_row, size, outputs + (start + r) * size);
+      if (net.memory) {
+        std::copy_n(work.memory.data() + r * packed.hidden_columns, net.hidden,
+                    memory.after + (start + r) * net.hidden);
+      }
     }
   }
 }
@@ -233,43 +282,84 @@ struct Row {
   }
 };
 
+// Sums over so many rows at a time: more would push each other out of the first cache.
+constexpr int kDeep = 256;
+
+// Adds the products of `back` (rows, units), transposed, and `inputs`.
+void add_weights(int units, int rows, const float* back, int back_row, const float* inputs,
+                 int input_row, float* sums) {
+  for (int start = 0; start < rows; start += kDeep) {
+    product<true>(units, input_row, std::min(kDeep, rows - start),
+                  {back + std::int64_t{start} * back_row, 1, back_row},
+                  inputs + std::int64_t{start} * input_row, input_row, sums, input_row);
+  }
+}
+
+// Adds the gradients of the rows whose `places` in the minibatch the workspace has: `steps` times
+// `agents` of them, time first; without memory one step of all.
+void learn(const Network& net, const Packed& packed, const Minibatch& batch,
+           const Coefficients& coefficients, int steps, int agents, Gradients& sums,
+           Workspace& work) {
+  const int rows = steps * agents, columns = packed.hidden_columns;
+  const float equal = 1.0f / static_cast<float>(batch.horizon * batch.size);
+  const auto transition = [&](int row) {
+    const std::int64_t place = work.places.data()[row];
+    return place / batch.size * batch.num_agents + batch.agents[place % batch.size];
+  };
+  for (int r = 0; r < rows; ++r) {
+    if (r + kAhead < rows) prefetch(net, batch.observations, transition(r + kAhead));
+    const std::int64_t at = transition(r);
+    read(net, batch.observations, at, work.inputs.data() + std::int64_t{r} * packed.input_row);
+    if (net.memory) work.alive.data()[r] = !batch.starts[at];
+  }
+  if (net.memory) {
+    for (int i = 0; i < agents; ++i) {
+      const std::int64_t agent = batch.agents[work.places.data()[i]];
+      std::copy_n(batch.state + agent * net.hidden, net.hidden, work.before.data() + i * columns);
+    }
+  }
+  encode(net, packed, rows, work);
+  const float* top = pass_memory(net, packed, steps, agents, work);
+  decode(net, packed, rows, top, work);
+  for (int r = 0; r < rows; ++r) {
+    const std::int64_t place = work.places.data()[r];
+    const float weight = batch.weights == nullptr ? equal : batch.weights[place];
+    Row{net, batch, coefficients, transition(r), place, weight}.learn(
+        work.outputs.data() + r * packed.output_row,
+        work.outputs_back.data() + r * packed.output_row, sums);
+  }
+  add_weights(net.outputs, rows, work.outputs_back.data(), packed.output_row, top,
+              packed.hidden_row, sums.heads.data());
+  product<false>(rows, columns, net.outputs, {work.outputs_back.data(), packed.output_row, 1},
+                 packed.heads_back.data(), columns, work.hidden_back.data(), columns);
+  if (net.memory) {
+    const int units = kGates * columns;
+    remember_back(packed, steps, agents, work);
+    add_weights(units, rows, work.gates_back.data(), units, work.hidden.data(), packed.hidden_row,
+                sums.cell.data());
+    product<true>(rows, columns, units, {work.gates_back.data(), units, 1}, packed.cell_back.data(),
+                  columns, work.hidden_back.data(), columns);
+  }
+  for (int r = 0; r < rows; ++r) {
+    const float* h = work.hidden.data() + std::int64_t{r} * packed.hidden_row;
+    float* back = work.hidden_back.data() + std::int64_t{r} * columns;
+    for (int j = 0; j < net.hidden; ++j) back[j] = h[j] > 0 ? back[j] : 0;
+  }
+  add_weights(net.hidden, rows, work.hidden_back.data(), columns, work.inputs.data(),
+              packed.input_row, sums.first.data());
+}
+
 void gradients(const Network& net, const Packed& packed, const Minibatch& batch,
                const Coefficients& coefficients, std::int64_t first, std::int64_t last,
                Gradients& sums, Workspace& work) {
-  const int outputs = net.outputs;
-  const float equal = 1.0f / static_cast<float>(batch.horizon * batch.size);
-  for (std::int64_t start = first; start < last; start += kTile) {
-    const int rows = static_cast<int>(std::min<std::int64_t>(kTile, last - start));
-    std::int64_t places[kTile];
-    for (int r = 0; r < rows; ++r) {
-      const std::int64_t place = start + r;
-      places[r] = place / batch.size * batch.num_agents + batch.agents[place % batch.size];
+  const int steps = net.memory ? static_cast<int>(batch.horizon) : 1;
+  const int most = net.memory ? batch.segments_of_tile : kTile;
+  for (std::int64_t start = first; start < last; start += most) {
+    const int agents = static_cast<int>(std::min<std::int64_t>(most, last - start));
+    for (int t = 0, r = 0; t < steps; ++t) {
+      for (int i = 0; i < agents; ++i, ++r) work.places.data()[r] = t * batch.size + start + i;
     }
-    for (int r = 0; r < rows; ++r) {
-      if (r + kAhead < rows) prefetch(net, batch.observations, places[r + kAhead]);
-      read(net, batch.observations, places[r], work.inputs.data() + r * packed.input_row);
-    }
-    pass(net, packed, rows, work);
-    for (int r = 0; r < rows; ++r) {
-      const std::int64_t place = start + r;
-      const float weight = batch.weights == nullptr ? equal : batch.weights[place];
-      Row{net, batch, coefficients, places[r], place, weight}.learn(
-          work.outputs.data() + r * packed.output_row,
-          work.outputs_back.data() + r * packed.output_row, sums);
-    }
-    product<true>(outputs, packed.hidden_row, rows, {work.outputs_back.data(), 1, packed.output_row},
-                  work.hidden.data(), packed.hidden_row, sums.heads.data(), packed.hidden_row);
-    product<false>(rows, packed.hidden_columns, outputs,
-                   {work.outputs_back.data(), packed.output_row, 1}, packed.heads_back.data(),
-                   packed.hidden_columns, work.hidden_back.data(), packed.hidden_columns);
-    for (int r = 0; r < rows; ++r) {
-      const float* h = work.hidden.data() + r * packed.hidden_row;
-      float* back = work.hidden_back.data() + r * packed.hidden_columns;
-      for (int j = 0; j < net.hidden; ++j) back[j] = h[j] > 0 ? back[j] : 0;
-    }
-    product<true>(net.hidden, packed.input_row, rows,
-                  {work.hidden_back.data(), 1, packed.hidden_columns}, work.inputs.data(),
-                  packed.input_row, sums.first.data(), packed.input_row);
+    learn(net, packed, batch, coefficients, steps, agents, sums, work);
   }
 }
 

@@ -17,11 +17,13 @@ from puffer.core.spaces import Box, Discrete, MultiDiscrete
 from puffer.train import _native
 from puffer.train import actions as act
 from puffer.train.config import TrainConfig
-from puffer.train.models import Default
+from puffer.train.models import Default, MinGRUWrapper
+from puffer.train.models.recurrent import MinGRU
 from puffer.train.normalize import NormalizeObservations
 from puffer.train.optim import OrthogonalMomentum, orthogonalize
 from puffer.train.perceptron import Perceptron
 from puffer.train.ppo import update
+from puffer.train.rollout import forward, initial_state
 from puffer.train.storage import Segments
 
 CONFIG = TrainConfig(minibatch_size=96, max_grad_norm=1e9, ent_coef=0.03, horizon=8)
@@ -32,7 +34,15 @@ ACTIONS = {
 }
 
 
-def made(actions="discrete", observations=None, hidden=19, agents=40, horizon=8, **options):
+def made(
+    actions="discrete",
+    observations=None,
+    hidden=19,
+    agents=40,
+    horizon=8,
+    memory=False,
+    **options,
+):
     """Return a policy with weights of some size and segments that it might have collected."""
     space = observations or Box(-1, 1, (7,))
     env = SimpleNamespace(
@@ -43,11 +53,17 @@ def made(actions="discrete", observations=None, hidden=19, agents=40, horizon=8,
     if options.pop("normalized", False):
         policy = NormalizeObservations(env, policy, clip=1.5)
         policy.observe(torch.randn(100, *space.shape) * 3 + 1)
+    if memory:
+        policy = MinGRUWrapper(env, policy)
     with torch.no_grad():
         for p in policy.parameters():
             p.add_(torch.randn_like(p) * 0.3)
     cpu = torch.device("cpu")
-    segments = Segments.allocate(horizon, agents, space, ACTIONS[actions], (), cpu, **options)
+    state = initial_state(policy, agents, cpu)
+    segments = Segments.allocate(horizon, agents, space, ACTIONS[actions], state, cpu, **options)
+    for remembered in segments.state:
+        remembered.normal_()
+    segments.starts.bernoulli_(0.2)
     if segments.observations.is_floating_point():
         segments.observations.normal_()
     else:
@@ -55,7 +71,7 @@ def made(actions="discrete", observations=None, hidden=19, agents=40, horizon=8,
         segments.observations.random_(max(info.min, -9), min(info.max, 250))
     segments.valid.fill_(True)
     with torch.no_grad():
-        output, _ = policy(segments.observations.flatten(0, 1))
+        output, *_ = policy(segments.observations.flatten(0, 1))
         chosen, log_probs = act.sample(output)
     segments.actions.copy_(chosen.view_as(segments.actions))
     segments.log_probs.copy_((log_probs + torch.randn_like(log_probs) * 0.3).view(horizon, agents))
@@ -85,9 +101,10 @@ def compare(policy, segments, config=CONFIG):
 
 @pytest.mark.parametrize("actions", ACTIONS)
 @pytest.mark.parametrize("kernel", ["baseline", "x86-64-v3", "x86-64-v4"])
-def test_gradients_are_those_of_torch(actions, kernel, monkeypatch):
+@pytest.mark.parametrize("memory", [False, True])
+def test_gradients_are_those_of_torch(actions, kernel, memory, monkeypatch):
     monkeypatch.setenv("PUFFER_TRAIN_KERNEL", kernel)  # at most this one
-    compare(*made(actions))
+    compare(*made(actions, memory=memory))
 
 
 @pytest.mark.parametrize(
@@ -100,8 +117,9 @@ def test_gradients_are_those_of_torch(actions, kernel, monkeypatch):
         {"minibatch_size": 320, "clip_coef": 0.05},
     ],
 )
-def test_every_setting_of_the_loss(changes):
-    policy, segments = made()
+@pytest.mark.parametrize("memory", [False, True])
+def test_every_setting_of_the_loss(changes, memory):
+    policy, segments = made(memory=memory)
     segments.valid[2:5, ::3] = False
     compare(policy, segments, dataclasses.replace(CONFIG, **changes))
 
@@ -128,27 +146,30 @@ def test_compact_observations_are_read_as_they_are(dtype):
 @pytest.mark.parametrize("kernel", ["baseline", "x86-64-v3", "x86-64-v4"])
 def test_every_half_is_the_float_that_it_is(kernel, monkeypatch):
     monkeypatch.setenv("PUFFER_TRAIN_KERNEL", kernel)
-    native = _native.Perceptron(1, 1, [1], 0, 1.0, _native.Threads(1))
+    native = _native.Perceptron(1, 1, [1], 0, False, 1.0, _native.Threads(1))
     halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)[:, None]
     halves = halves[~np.isnan(halves[:, 0])]
     for sign in (1, -1):  # relu lets one half of them through, then the other
         weights = [np.full(n, v, np.float32) for n, v in ((1, sign), (1, 0)) + 2 * ((1, 1), (1, 0))]
-        outputs = native.forward(weights, halves, None, None, 0.0)[:, 0]
+        outputs = native.forward(weights, halves, None, None, 0.0, None, None)[0][:, 0]
         expected = np.maximum(sign * halves[:, 0].astype(np.float32), 0)
         np.testing.assert_array_equal(outputs, expected)
 
 
 @pytest.mark.parametrize("actions", ACTIONS)
-def test_forward_is_the_policys(actions):
-    policy, segments = made(actions, normalized=True, hidden=130, agents=300)
+@pytest.mark.parametrize("memory", [False, True])
+def test_forward_is_the_policys(actions, memory):
+    policy, segments = made(actions, normalized=True, hidden=130, agents=300, memory=memory)
     compare(policy, segments)
     workers = Perceptron.of(policy, segments, CONFIG)
-    for rows in (1, 5, 300):
+    for rows, starts in ((1, None), (5, segments.starts[0, :5]), (300, segments.starts[0])):
         observations = segments.observations[0, :rows]
+        state = tuple(s[:, :rows] for s in segments.state)
         with torch.no_grad():
-            output, values = policy(observations)
-        ours, our_values = workers.forward(observations)
-        torch.testing.assert_close(our_values, values.flatten())
+            output, values, after = forward(policy, observations, state, starts)
+        ours, our_values, our_after = workers.forward(observations, state, starts)
+        torch.testing.assert_close(our_values, values)
+        torch.testing.assert_close(our_after, after)
         if actions == "box":
             output, ours = (output.mean, output.stddev), (ours.mean, ours.stddev)
         torch.testing.assert_close(ours, output)
@@ -159,12 +180,16 @@ def test_forward_is_the_policys(actions):
     inputs=st.integers(1, 40),
     hidden=st.integers(1, 50),
     agents=st.integers(1, 30),
-    horizon=st.integers(1, 12),
+    horizon=st.one_of(st.integers(1, 12), st.just(300)),
+    memory=st.booleans(),
 )
-def test_odd_sizes(inputs, hidden, agents, horizon):
-    observations = Box(-1, 1, (inputs,))
+def test_odd_sizes(inputs, hidden, agents, horizon, memory):
     policy, segments = made(
-        observations=observations, hidden=hidden, agents=agents, horizon=horizon
+        observations=Box(-1, 1, (inputs,)),
+        hidden=hidden,
+        agents=agents,
+        horizon=horizon,
+        memory=memory,
     )
     config = dataclasses.replace(CONFIG, norm_advantages=False, minibatch_size=7 * horizon)
     ours = learned(policy, segments, config, native=True)
@@ -173,12 +198,13 @@ def test_odd_sizes(inputs, hidden, agents, horizon):
     )
 
 
-def test_the_number_of_threads_changes_no_bit(monkeypatch):
+@pytest.mark.parametrize("memory", [False, True])
+def test_the_number_of_threads_changes_no_bit(memory, monkeypatch):
     results = []
     for threads in (1, 2, 3, 7):
         pool = _native.Threads(threads)
         monkeypatch.setattr("puffer.train.perceptron.native_threads", lambda pool=pool: pool)
-        policy, segments = made(hidden=64, agents=500)
+        policy, segments = made(hidden=64, agents=500, memory=memory)
         config = dataclasses.replace(CONFIG, minibatch_size=4000)
         results.append(learned(policy, segments, config, native=True))
         assert pool.size == threads
@@ -219,6 +245,36 @@ def subclass(policy):
 
 
 CHANGES = [hooked, frozen, compiled, replaced, double, patched, subclass]
+
+
+def subclass_of_cell(policy):
+    policy.recurrent.__class__ = type("Own", (MinGRU,), {})
+
+
+def frozen_cell(policy):
+    policy.recurrent.gates.bias.requires_grad_(False)
+
+
+def hooked_cell(policy):
+    policy.recurrent.candidate.register_forward_hook(lambda *_: None)
+
+
+def replaced_gates(policy):
+    policy.recurrent.gates = nn.Sequential(policy.recurrent.gates)
+
+
+def widened(policy):
+    policy.widen = nn.Linear(19, 19)
+
+
+@pytest.mark.parametrize(
+    "change", [subclass, subclass_of_cell, frozen_cell, hooked_cell, replaced_gates, widened]
+)
+def test_a_memory_that_somebody_changed_is_left_to_torch(change):
+    policy, segments = made(memory=True)
+    assert Perceptron.of(policy, segments, CONFIG) is not None
+    change(policy)
+    assert Perceptron.of(policy, segments, CONFIG) is None
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -296,14 +352,26 @@ def test_gradients_are_clipped_as_torch_does(most):
 
 
 def test_wrong_arrays_are_refused():
-    native = _native.Perceptron(3, 4, [2], 0, 1.0, _native.Threads(1))
+    def forward(weights, observations, *memory, native=None):
+        native = native or _native.Perceptron(3, 4, [2], 0, False, 1.0, _native.Threads(1))
+        return native.forward(weights, observations, None, None, 0.0, *(memory or (None, None)))
+
     observations = np.zeros((1, 3), np.float32)
     with pytest.raises(ValueError, match="other layers"):
-        native.forward([], observations, None, None, 0.0)
+        forward([], observations)
     weights = [np.zeros(n, np.float32) for n in (12, 4, 8, 2, 4, 1)]
-    assert native.forward(weights, observations, None, None, 0.0).shape == (1, 3)
+    assert forward(weights, observations)[0].shape == (1, 3)
     for wrong in (np.zeros((1, 4), np.float32), np.zeros((2, 6), np.float32)[:, ::2]):
         with pytest.raises(ValueError, match="rows of 3 numbers"):
-            native.forward(weights, wrong, None, None, 0.0)
+            forward(weights, wrong)
     with pytest.raises(ValueError, match="dtype"):
-        native.forward(weights, observations.astype(np.int64), None, None, 0.0)
+        forward(weights, observations.astype(np.int64))
+    remembers = _native.Perceptron(3, 4, [2], 0, True, 1.0, _native.Threads(1))
+    cell = [np.zeros(n, np.float32) for n in (16, 4, 32, 8)]
+    weights[2:2] = cell
+    with pytest.raises(ValueError, match="the state is missing"):
+        forward(weights, observations, native=remembers)
+    for size, starts, match in ((3, 1, "state: 3 numbers, expected 4"), (4, 2, "starts: 2")):
+        memory = np.zeros((1, size), np.float32), np.zeros(starts, np.bool_)
+        with pytest.raises(ValueError, match=match):
+            forward(weights, observations, *memory, native=remembers)

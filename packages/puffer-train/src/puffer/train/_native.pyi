@@ -33,6 +33,7 @@ class Perceptron:
         hidden: int,
         categories: Sequence[int],
         numbers: int,
+        memory: bool,
         scale: float,
         threads: Threads,
     ) -> None: ...
@@ -43,7 +44,9 @@ class Perceptron:
         mean: Array | None,
         deviation: Array | None,
         clip: float,
-    ) -> Array: ...
+        state: Array | None,
+        starts: Array | None,
+    ) -> tuple[Array, Array]: ...
     def gradients(
         self,
         weights: Sequence[Array],
@@ -62,5 +65,7 @@ class Perceptron:
         advantages: Array,
         scaled: Array,
         weights_of_rows: Array | None,
+        state: Array | None,
+        starts: Array | None,
         coefficients: Coefficients,
     ) -> list[float]: ...

@@ -55,7 +55,7 @@ class TrainConfig:
     adam_eps: float = 1e-5
     """Adam's epsilon."""
     native: bool = True
-    """Compute the shipped feed-forward policy by compiled code; no: by torch, as all others."""
+    """Compute the shipped policy, also with mingru, by compiled code; no: all by torch."""
     cuda_graphs: bool = True
     """On CUDA, record collection and gradient steps once and replay them."""
     compile: bool = False

@@ -1,8 +1,9 @@
-"""The shipped feed-forward policy outside torch: its forward pass, loss and gradients in C++.
+"""The shipped policies outside torch: their forward pass, loss and gradients in C++.
 
 torch goes over memory once for each of some hundred operations of a minibatch, and asks Python
 before each. `cpp/perceptron.cpp` reads a row once and computes in the cache, on all cores. It knows
-`Default` alone, on flat observations; whatever else a policy does stays with torch.
+`Default`, on flat observations, alone or with a `MinGRU`; whatever else a policy does stays with
+torch.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from torch.profiler import record_function
 from puffer.train import _native
 from puffer.train.config import TrainConfig
 from puffer.train.models import Default
+from puffer.train.models.recurrent import MinGRU, MinGRUWrapper
 from puffer.train.normalize import NormalizeObservations
 from puffer.train.parallel import native_threads
-from puffer.train.storage import Segments
+from puffer.train.storage import Segments, State
 
 Parts = dict[str, Tensor]
 _DTYPES = (
@@ -32,17 +34,25 @@ class Perceptron:
     """Computes what a `Default` policy would, from the weights that it has at each call.
 
     Use `of`, which knows whether it may.
+
+    Args:
+        policy: without what it is wrapped in.
+        normalizer: of its observations.
+        cell: remembers, between its hidden layer and its heads.
     """
 
-    def __init__(self, policy: Default, normalizer: NormalizeObservations | None) -> None:
+    def __init__(
+        self, policy: Default, normalizer: NormalizeObservations | None, cell: MinGRU | None
+    ) -> None:
         heads: Any = policy.heads
         encoder: Any = policy.encoder
-        layers: list[Any] = [encoder, *heads.layers, policy.value_head]
+        gates: Any = [] if cell is None else [cell.candidate, cell.gates]
+        layers: list[Any] = [encoder, *gates, *heads.layers, policy.value_head]
         self.numbers: int = 0 if heads.shape is None else heads.mean.out_features
         if self.numbers:
             layers.insert(-1, heads.mean)
-        self.heads, self.normalizer = heads, normalizer
-        self.sizes = [layer.out_features for layer in layers[1:]]
+        self.heads, self.normalizer, self.memory = heads, normalizer, cell is not None
+        self.sizes = [layer.out_features for layer in layers[1 + len(gates) :]]
         self.parameters = [p for layer in layers for p in (layer.weight, layer.bias)]
         if self.numbers:
             self.parameters.append(heads.log_std)
@@ -54,6 +64,7 @@ class Perceptron:
             hidden=encoder.out_features,
             categories=[layer.out_features for layer in heads.layers],
             numbers=self.numbers,
+            memory=self.memory,
             scale=policy.scale,
             threads=native_threads(),
         )
@@ -63,18 +74,33 @@ class Perceptron:
         """Return what computes `policy` on these `segments`, or None where torch has to."""
         if not config.native or config.precision != "float32":
             return None
-        normalizer = policy if isinstance(policy, NormalizeObservations) else None
-        inner: Any = policy if normalizer is None else normalizer.policy
-        return cls(inner, normalizer) if _is_plain(policy, inner, segments) else None
+        wrapper: Any = policy if type(policy) is MinGRUWrapper else None
+        rest: Any = policy if wrapper is None else wrapper.policy
+        normalizer = rest if type(rest) is NormalizeObservations else None
+        inner: Any = rest if normalizer is None else normalizer.policy
+        cell = None if wrapper is None else wrapper.recurrent
+        if not _is_plain(policy, inner, wrapper, segments):
+            return None
+        return cls(inner, normalizer, cell)
 
-    def forward(self, observations: Tensor) -> tuple[Any, Tensor]:
-        """Return the policy's output and the values `(batch,)`, without gradients."""
+    def forward(
+        self, observations: Tensor, state: State, starts: Tensor | None
+    ) -> tuple[Any, Tensor, State]:
+        """Return the policy's output, the values `(batch,)` and the state, without gradients.
+
+        Args as of `puffer.train.rollout.forward`.
+        """
         with record_function("puffer::forward"):
-            outputs = self.native.forward(
-                self.weights, observations.contiguous().numpy(), *self._normalization()
+            outputs, after = self.native.forward(
+                self.weights,
+                observations.contiguous().numpy(),
+                *self._normalization(),
+                state[0].contiguous().numpy() if self.memory else None,
+                starts.contiguous().numpy() if self.memory and starts is not None else None,
             )
         *parts, values = torch.split(torch.from_numpy(outputs), self.sizes, -1)
-        return self.heads.describe(list(parts)), values.flatten()
+        state = (torch.from_numpy(after).unsqueeze(0),) if self.memory else ()
+        return self.heads.describe(list(parts)), values.flatten(), state
 
     def gradients(
         self,
@@ -115,6 +141,8 @@ class Perceptron:
                 raw.contiguous().numpy(),
                 scaled.contiguous().numpy(),
                 None if weights is None else weights.contiguous().numpy(),
+                segments.state[0].numpy() if self.memory else None,
+                segments.starts.numpy() if self.memory else None,
                 _native.Coefficients(
                     config.clip_coef, config.vf_coef, config.ent_coef, config.vf_clip_coef
                 ),
@@ -140,13 +168,28 @@ def _array(tensor: Tensor) -> np.ndarray:
     return array
 
 
-def _is_plain(policy: nn.Module, inner: Any, segments: Segments) -> bool:
-    """Whether nobody changed what a `Default` does, and `segments` are of its usual kinds."""
-    if type(policy) not in (Default, NormalizeObservations) or type(inner) is not Default:
+def _is_plain(policy: nn.Module, inner: Any, wrapper: Any, segments: Segments) -> bool:
+    """Whether nobody changed what a `Default` does, and `segments` are of its usual kinds.
+
+    Args:
+        policy: all of it.
+        inner: the `Default` in it, if it is one.
+        wrapper: what has the cell in which it is wrapped, if it is.
+        segments: that are learned from.
+    """
+    shipped = (Default, NormalizeObservations, MinGRUWrapper)
+    if type(policy) not in shipped or type(inner) is not Default:
         return False
     if inner.dtype is not None or inner.heads.categorical:
         return False
     layers = [inner.encoder, inner.value_head, *inner.heads.layers]
+    if wrapper is not None:
+        cell = wrapper.recurrent
+        if type(wrapper.widen) is not nn.Identity or type(cell) is not MinGRU:
+            return False
+        if wrapper.hidden_size != inner.hidden_size:
+            return False
+        layers += [cell.candidate, cell.gates]
     if any(type(layer) is not nn.Linear or layer.bias is None for layer in layers):
         return False
     numbers = inner.heads.shape is not None

@@ -232,7 +232,7 @@ class Collector:
     ) -> tuple[Any, Tensor, State]:
         """Return what `forward` does, by the fastest means."""
         if self.native is not None:
-            return *self.native.forward(observations), ()
+            return self.native.forward(observations, state, starts)
         with autocast(self.config, self.device):
             return forward(self.policy, observations, state, starts)
 
