@@ -221,3 +221,28 @@ def test_start_is_quick_and_imports_no_torch_for_help():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("argv", [["--help"], ["--list"]])
+def test_nobody_has_to_read_all_of_it(argv, unbuffered):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "puffer.train", *argv]
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(
+        command, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_broken_pipe_of_somebody_elses_is_not_taken_for_it(monkeypatch):
+    def broken(argv):
+        raise BrokenPipeError("of a server that an environment talks to")
+
+    monkeypatch.setattr("puffer.train.cli._run", broken)
+    with open(os.devnull, "w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        with pytest.raises(BrokenPipeError, match="server"):
+            cli.main([])

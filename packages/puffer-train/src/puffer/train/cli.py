@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,8 @@ from puffer.train.options import RunOptions, normalize, parse, peek
 from puffer.train.runs import MODEL, environment_of, find_checkpoints, read_header, read_run
 from puffer.train.user_code import current_folder_importable, find_env
 
-EXIT_FAILURE, EXIT_USAGE, EXIT_DIVERGED, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 3, 130, 143
+EXIT_FAILURE, EXIT_USAGE, EXIT_DIVERGED = 1, 2, 3
+EXIT_INTERRUPTED, EXIT_UNREAD, EXIT_TERMINATED = 130, 141, 143  # 128 and the signal
 
 # Mode -> the options that it alone has a use for, or with another one; the rest serve in each.
 OWN_OPTIONS = {
@@ -32,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; an error is one line on standard error.
 
     Codes: 2 wrong input, 3 training diverged, 1 any other failure, 130 and 143 after SIGINT and
-    SIGTERM (a checkpoint is saved first).
+    SIGTERM (a checkpoint is saved first), 141 if nobody reads what it prints any more.
     """
     # torch's threads spin while they wait for each other: on a busy machine that costs a factor of
     # twenty.
@@ -40,7 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = normalize(sys.argv[1:] if argv is None else argv)
     try:
         with _terminate_as_exit(), current_folder_importable():
-            return _run(argv)
+            try:
+                return _run(argv)
+            finally:
+                sys.stdout.flush()
     except (PufferError, ArithmeticError) as error:
         sys.stderr.write(f"puffer-train: {error}\n")
         if isinstance(error, ArithmeticError):
@@ -49,6 +54,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("puffer-train: interrupted\n")
         return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        if not _is_unread():
+            raise
+        return EXIT_UNREAD
+
+
+def _is_unread() -> bool:
+    """Whether nobody reads standard output any more, as after `| head`; then it leads nowhere."""
+    output = sys.stdout.fileno()
+    poll = select.poll()
+    poll.register(output, 0)  # errors alone
+    if not poll.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)  # for what Python still has to write
+    return True
 
 
 def _run(argv: list[str]) -> int:
