@@ -67,6 +67,19 @@ def test_the_same_seed_repeats_and_another_does_not(make_match):
     assert not torch.equal(weights[0], weights[2])
 
 
+@pytest.mark.parametrize("fixed", [True, False])
+def test_vtrace_changes_nothing_in_a_first_pass(make_match, fixed):
+    """The policy is then still the one that acted: every weight is 1."""
+    weights = []
+    for clips in ({}, {"vtrace_rho_clip": 1.0, "vtrace_c_clip": 1.0}):
+        vecenv = make_match()
+        vecenv.fixed_batches = fixed
+        trainer = make_trainer(vecenv, total_steps=3_000, **clips)
+        trainer.train()
+        weights.append(torch.cat([p.detach().flatten() for p in trainer.policy.parameters()]))
+    assert torch.equal(weights[0], weights[1])
+
+
 def test_backends_agree_bitwise(make_match):
     weights = []
     for backend, vec, options in (

@@ -39,6 +39,7 @@ class FixedCollector(Collector):
         for batch in self._batches.values():
             batch.begin()
         segments.cut_values.zero_()
+        segments.ratios.fill_(1.0)
         fresh = self._starts.cpu().numpy()  # where the next observation begins an episode
         held = 0
         while held < segments.num_agents:

@@ -85,7 +85,7 @@ def update(
     A minibatch consists of whole segments, so that recurrent policies see time in order. Each
     pass draws its segments anew: all of them in random order, or with `prio_alpha` preferred ones
     repeatedly. With a V-trace clip later passes correct the advantages for what the policy has
-    become since. `workers` compute the gradients: threads of torch, code without it, or whatever
+    become since, by `segments.ratios`. `workers` compute the gradients: threads of torch, code without it, or whatever
     takes whole steps.
     """
     steps = workers if isinstance(workers, Steps) else Steps(policy, optimizer, workers)
@@ -93,7 +93,6 @@ def update(
     size = min(max(1, config.minibatch_size // segments.horizon), number)
     per_pass = math.ceil(number / size)
     passes = config.epochs if config.replay_ratio is None else config.replay_ratio
-    segments.ratios.fill_(1.0)
     steps.begin(segments, config)
     for step in range(max(1, round(passes * per_pass))):
         place = step % per_pass

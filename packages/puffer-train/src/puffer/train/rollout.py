@@ -196,6 +196,7 @@ class Collector:
         self._column[:] = 0
         self._held[:] = False
         segments.cut_values.zero_()
+        segments.ratios.fill_(1.0)
         while not self._held.all():
             began = time.perf_counter()
             observations, *outcome, infos, agents, masks = vecenv.recv()

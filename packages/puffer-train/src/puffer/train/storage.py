@@ -31,7 +31,7 @@ class Segments:
         valid: `(T, N)` bool, the transition belongs to a live agent.
         bootstrap_values: `(N,)` float32, of the observation after the segment.
         ratios: `(T, N)` float32, the action's probability when it was last learned from, divided
-            by that when it was chosen.
+            by that when it was chosen; 1 before.
         state: the recurrent state before observation 0; empty for a feed-forward policy.
     """
 
