@@ -1,19 +1,23 @@
-"""Synchronous and asynchronous training on an environment that takes a millisecond a step.
+"""Synchronous and asynchronous training on environments that one waits for, and on others.
 
 Trains the same task with all workers in step, with half batches and with batches of whichever are
-ready first, in turns within one run, and prints steps per second and the mean return of the last
+ready first, and each once more with the next segments collected while the last are learned from
+(`train.overlap`), in turns within one run. Prints steps per second and the mean return of the last
 tenth of the steps: each seed, then the median.
 
-    python benchmarks/bench_async.py [--seeds 3] [--steps 20000] [--spread 1.0]
+    python benchmarks/bench_async.py [--env slow|frames|cartpole|squared] [--seeds 3] [--steps N]
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import functools
 import os
 import platform
 import statistics
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
@@ -22,16 +26,31 @@ import numpy as np
 import torch
 
 import puffer.vector
+from puffer.core.registry import find
 from puffer.core.spaces import Box, Discrete
 from puffer.train import Config, TrainConfig, Trainer
-from puffer.train.models import Default
+from puffer.train.models import Convolutional, Default
 
 LENGTH = 8
 WORKERS = 8
-WAYS: dict[str, dict[str, Any]] = {
-    "synchronous": {},
-    "half batches": {"batch_size": WORKERS // 2},
-    "first ready": {"batch_size": WORKERS // 2, "zero_copy": False},
+HALF = {"batch_size": WORKERS // 2}
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """Options of the vector environment and of training."""
+
+    vec: dict[str, Any] = dataclasses.field(default_factory=dict)
+    train: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+WAYS = {
+    "synchronous": Way(),
+    "overlapped": Way(train={"overlap": True}),
+    "half batches": Way(HALF),
+    "half, overlapped": Way(HALF, {"overlap": True}),
+    "first ready": Way({**HALF, "zero_copy": False}),
+    "first, overlapped": Way({**HALF, "zero_copy": False}, {"overlap": True}),
 }
 
 
@@ -63,54 +82,113 @@ class Slow(gymnasium.Env[Any, Any]):
         return self._show(), reward, False, self.now == LENGTH, {}
 
 
-def train(way: dict[str, Any], seed: int, steps: int, spread: float) -> tuple[float, float]:
+class Frames(Slow):
+    """Shows the symbol as four frames of an even grey; a step sleeps 5 ms."""
+
+    observation_space = Box(0, 255, (4, 84, 84), np.uint8)
+
+    def _show(self) -> Any:
+        self.symbol = int(self.np_random.integers(3))
+        return np.full((4, 84, 84), 100 * self.symbol, np.uint8)
+
+    def step(self, action: Any) -> Any:
+        """Sleep four milliseconds more."""
+        time.sleep(0.004)
+        return super().step(action)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """An environment, and how it is run and trained.
+
+    Attributes:
+        ways: that make sense, names of `WAYS`.
+        policy: of an environment.
+    """
+
+    make: Callable[..., Any]
+    kwargs: dict[str, Any]
+    vec: dict[str, Any]
+    train: dict[str, Any]
+    ways: tuple[str, ...] = tuple(WAYS)
+    policy: Callable[[Any], torch.nn.Module] = Default
+
+
+def tasks(spread: float) -> dict[str, Task]:
+    """Return those that `--env` names."""
+    workers = {"backend": "multiprocessing", "num_envs": WORKERS, "num_workers": WORKERS}
+    small = {"horizon": 32, "minibatch_size": 64, "epochs": 2, "learning_rate": 0.005}
+    cartpole = {"horizon": 128, "minibatch_size": 256, "epochs": 4, "learning_rate": 0.0025}
+    squared = find("puffer_squared")
+    narrow = functools.partial(Default, hidden_size=32)
+    return {
+        "slow": Task(Slow, {"spread": spread}, {**workers, "overwork": True}, small, policy=narrow),
+        "frames": Task(
+            Frames,
+            {"spread": 0.0},
+            {**workers, "overwork": True},
+            {"horizon": 32, "minibatch_size": 64, "learning_rate": 0.0003},
+            ("synchronous", "overlapped", "half batches", "half, overlapped"),
+            Convolutional,
+        ),
+        "cartpole": Task(
+            functools.partial(gymnasium.make, "CartPole-v1"),
+            {},
+            {**workers, "num_workers": min(WORKERS, puffer.vector.usable_cores())},
+            cartpole,
+            ("synchronous", "overlapped", "half batches", "half, overlapped"),
+            narrow,
+        ),
+        "squared": Task(
+            squared.creator,
+            {"num_envs": 1024},
+            {"backend": "native"},
+            {"horizon": 64, "minibatch_size": 8192, "learning_rate": 0.005},
+            ("synchronous", "overlapped"),
+        ),
+    }
+
+
+def train(task: Task, way: Way, seed: int, steps: int) -> tuple[float, float]:
     """Return steps per second and the mean return at the end."""
-    settings = TrainConfig(
-        seed=seed,
-        total_steps=steps,
-        horizon=32,
-        minibatch_size=64,
-        epochs=2,
-        learning_rate=0.005,
-        device="cpu",
-    )
-    options = {"num_envs": WORKERS, "num_workers": WORKERS, "overwork": True, **way}
+    options: dict[str, Any] = {**task.train, **way.train}
+    settings = TrainConfig(seed=seed, total_steps=steps, device="cpu", **options)
     with puffer.vector.make(
-        Slow,
-        env_kwargs={"spread": spread},
-        backend="multiprocessing",
-        final_observations=True,
-        **options,
+        task.make, env_kwargs=task.kwargs, final_observations=None, **task.vec, **way.vec
     ) as vecenv:
         torch.manual_seed(seed)
-        policy = Default(vecenv.driver_env, 32)
-        summary = Trainer(Config("slow", settings), vecenv, policy).train()
+        policy = task.policy(vecenv.driver_env)
+        summary = Trainer(Config("bench", settings), vecenv, policy).train()
     return summary["steps_per_second"], summary["return_mean"]
 
 
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--env", choices=("slow", "frames", "cartpole", "squared"), default="slow")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=20_000, help="of each training")
-    parser.add_argument("--spread", type=float, default=1.0, help="share of the time at random")
+    parser.add_argument(
+        "--spread", type=float, default=1.0, help="slow: share of the time at random"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(
         f"{platform.machine()}, {puffer.vector.usable_cores()} usable cores, load "
         f"{os.getloadavg()[0]:.1f}, Python {platform.python_version()}, torch {version('torch')}"
     )
-    results: dict[str, list[tuple[float, float]]] = {name: [] for name in WAYS}
+    task = tasks(arguments.spread)[arguments.env]
+    results: dict[str, list[tuple[float, float]]] = {name: [] for name in task.ways}
     for seed in range(arguments.seeds):
-        for name, way in WAYS.items():
-            speed, score = train(way, seed, arguments.steps, arguments.spread)
+        for name in task.ways:
+            speed, score = train(task, WAYS[name], seed, arguments.steps)
             results[name].append((speed, score))
-            print(f"{name:<14} seed {seed}  {speed:>7.0f} steps/s  return {score:.2f} of {LENGTH}")
+            print(f"{name:<17} seed {seed}  {speed:>9,.0f} steps/s  return {score:.2f}")
     for name, pairs in results.items():
         speeds, scores = zip(*pairs, strict=True)
         print(
-            f"{name:<14} median  {statistics.median(speeds):>6.0f} steps/s "
-            f"({min(speeds):.0f} to {max(speeds):.0f})  return {statistics.median(scores):.2f}"
+            f"{name:<17} median  {statistics.median(speeds):>9,.0f} steps/s "
+            f"({min(speeds):,.0f} to {max(speeds):,.0f})  return {statistics.median(scores):.2f}"
         )
 
 

@@ -81,8 +81,9 @@ def test_divergence_before_any_checkpoint(capsys):
     assert "no checkpoint was saved before" in capsys.readouterr().err
 
 
-def test_an_environment_that_raises_leaves_a_checkpoint_of_the_last_update(tmp_path):
-    argv = [*ARGV, "--env.field", "raise", "--train.checkpoint-seconds", "1000"]
+@pytest.mark.parametrize("more", [(), ("--train.overlap",)])
+def test_an_environment_that_raises_leaves_a_checkpoint_of_the_last_update(more, tmp_path):
+    argv = [*ARGV, *more, "--env.field", "raise", "--train.checkpoint-seconds", "1000"]
     with pytest.raises(RuntimeError, match="the simulator crashed"):
         cli.main(argv)
     state = read_checkpoint(checkpoints(tmp_path).pointed("latest"))[0]

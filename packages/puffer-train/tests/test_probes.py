@@ -145,8 +145,9 @@ def test_discounting():
     assert values == pytest.approx([GAMMA**2, GAMMA, 1], abs=0.05)
 
 
-def test_credit_assignment():
-    play = train(Credit)
+@pytest.mark.parametrize("overlap", [False, True])
+def test_credit_assignment(overlap):
+    play = train(Credit, overlap=overlap)
     probability, value = play((0, 0))[0]
     assert probability > 0.95
     assert value == pytest.approx(GAMMA**2, abs=0.08)
@@ -161,9 +162,11 @@ def test_action_dependence():
         assert value == pytest.approx(1, abs=0.1)
 
 
-@pytest.mark.parametrize("wrapper", [LSTMWrapper, MinGRUWrapper])
-def test_memory(wrapper):
-    play = train(Memory, wrapper, total_steps=60_000)
+@pytest.mark.parametrize(
+    ("wrapper", "overlap"), [(LSTMWrapper, False), (MinGRUWrapper, False), (MinGRUWrapper, True)]
+)
+def test_memory(wrapper, overlap):
+    play = train(Memory, wrapper, total_steps=60_000, overlap=overlap)
     for cue, right in ((1, 1), (-1, 0)):
         (_, first), (probability, second) = play((cue, 0), (0, 1))
         assert abs(probability - right) < 0.05

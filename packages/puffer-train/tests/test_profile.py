@@ -22,13 +22,16 @@ def _short_and_in_its_own_folder(tmp_path, monkeypatch, match_spec):
     monkeypatch.setattr(modes, "PROFILE_SECONDS", 0.2)
 
 
-def test_shares_add_up_and_nothing_else_is_written(capfd, tmp_path):
-    argv = [*PROFILE, "--ui", "json", "--train.data-dir", str(tmp_path / "out")]
+@pytest.mark.parametrize(
+    ("more", "phases"), [((), {"env", "forward"}), (("--train.overlap",), {"wait"})]
+)
+def test_shares_add_up_and_nothing_else_is_written(more, phases, capfd, tmp_path):
+    argv = [*PROFILE, *more, "--ui", "json", "--train.data-dir", str(tmp_path / "out")]
     assert cli.main(argv) == 0
     out, err = capfd.readouterr()
     report = json.loads(out)
     assert err == ""
-    assert set(report["phases"]) == {"env", "forward", "update", "advantage", "rest"}
+    assert set(report["phases"]) == {*phases, "update", "advantage", "rest"}
     assert sum(report["phases"].values()) == pytest.approx(1, abs=0.05)
     assert 0 < sum(report["operations"].values()) <= 1
     assert 0 <= report["python"] < 1

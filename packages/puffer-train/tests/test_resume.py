@@ -250,10 +250,17 @@ def test_resume_of_a_finished_run_and_of_another_environment(tmp_path, monkeypat
     assert "does not fit this policy" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_save_a_checkpoint_to_resume_from(number, code, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "code", "more"),
+    [
+        (signal.SIGINT, 130, ()),
+        (signal.SIGTERM, 143, ()),
+        (signal.SIGTERM, 143, ("--train.overlap",)),
+    ],
+)
+def test_signals_save_a_checkpoint_to_resume_from(number, code, more, tmp_path):
     vec = ["--vec", "multiprocessing", "--vec.num-envs", "2", "--vec.num-workers", "2"]
-    process = start(tmp_path, *SQUARED, *vec, "--train.total-steps", "1000000000")
+    process = start(tmp_path, *SQUARED, *vec, *more, "--train.total-steps", "1000000000")
     assert process.stdout.readline().startswith("{")  # it trains
     children = [child.pid for child in psutil.Process(process.pid).children()]
     assert len(children) >= 2
@@ -267,7 +274,8 @@ def test_signals_save_a_checkpoint_to_resume_from(number, code, tmp_path):
     assert state["steps"] > 0
 
 
-def test_a_second_interrupt_leaves_at_once(tmp_path):
+@pytest.mark.parametrize("more", [(), ("--train.overlap",)])
+def test_a_second_interrupt_leaves_at_once(more, tmp_path):
     """The environment hangs, so that the update never ends."""
     (tmp_path / "slow.py").write_text(
         "import time, gymnasium\n"
@@ -280,7 +288,7 @@ def test_a_second_interrupt_leaves_at_once(tmp_path):
         "        print('steps', flush=True)\n"
         "        time.sleep(1000)\n"
     )
-    process = start(tmp_path, "--env", "slow:Slow", "--vec", "serial", "--ui", "json")
+    process = start(tmp_path, "--env", "slow:Slow", "--vec", "serial", "--ui", "json", *more)
     assert "steps" in process.stdout.readline()
     process.send_signal(signal.SIGINT)
     assert "once more leaves at once" in process.stderr.readline()

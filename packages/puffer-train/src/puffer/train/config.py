@@ -6,6 +6,7 @@ Precedence: defaults < the environment's TOML < `--config FILE` < flags.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import tomllib
 import types
@@ -66,10 +67,13 @@ class TrainConfig:
     """Discount per step."""
     gae_lambda: float = 0.95
     """Generalized advantage estimation: 0 trusts the value, 1 the returns."""
+    overlap: bool = False
+    """Collect the next segments while learning from the last, with V-trace's clips on; a resumed
+    run begins its episodes anew."""
     vtrace_rho_clip: float | None = None
-    """V-trace: upper bound of a transition's weight; none leaves GAE as it is."""
+    """V-trace: upper bound of a transition's weight; none is 1 with overlap, else GAE as it is."""
     vtrace_c_clip: float | None = None
-    """V-trace: upper bound of the trace's weights; none leaves GAE as it is."""
+    """V-trace: upper bound of the trace's weights; none is 1 with overlap, else GAE as it is."""
     norm_advantages: bool = True
     """Normalize the advantages of each minibatch to mean 0 and deviation 1."""
     clip_coef: float = 0.2
@@ -115,7 +119,15 @@ class TrainConfig:
     @property
     def uses_vtrace(self) -> bool:
         """Whether advantages are weighted by ratios of probabilities."""
-        return self.vtrace_rho_clip is not None or self.vtrace_c_clip is not None
+        clips = self.vtrace_rho_clip, self.vtrace_c_clip
+        return self.overlap or clips != (None, None)
+
+    @property
+    def vtrace_clips(self) -> tuple[float, float]:
+        """The upper bounds of a transition's weight and of the trace's weights."""
+        none = 1.0 if self.overlap else math.inf
+        rho, c = self.vtrace_rho_clip, self.vtrace_c_clip
+        return none if rho is None else rho, none if c is None else c
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ class FixedCollector(Collector):
         segments.ratios.fill_(1.0)
         fresh = self._starts.cpu().numpy()  # where the next observation begins an episode
         held = 0
-        while held < segments.num_agents:
+        while held < segments.num_agents and not self.stop:
             began = clock()
             observations, rewards, terminals, truncations, infos, agents, masks = vecenv.recv()
             received = clock()

@@ -8,9 +8,11 @@ depend on the number of cores.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import TypeVar
 
 import torch
@@ -28,10 +30,30 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-@functools.cache
+_alone: ContextVar[bool] = ContextVar("alone", default=False)
+
+
 def native_threads() -> _native.Threads:
-    """Return the threads of compiled code, which there are as many of as usable cores."""
-    return _native.Threads(puffer.vector.usable_cores())
+    """Return the threads of compiled code, which there are as many of as usable cores.
+
+    They do one job at a time.
+    """
+    return _threads(1 if _alone.get() else puffer.vector.usable_cores())
+
+
+@functools.cache
+def _threads(size: int) -> _native.Threads:
+    return _native.Threads(size)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Give what is made of compiled code within no threads but the one that calls it."""
+    token = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
 
 
 class Crew:

@@ -85,8 +85,8 @@ def update(
     A minibatch consists of whole segments, so that recurrent policies see time in order. Each
     pass draws its segments anew: all of them in random order, or with `prio_alpha` preferred ones
     repeatedly. With a V-trace clip later passes correct the advantages for what the policy has
-    become since, by `segments.ratios`. `workers` compute the gradients: threads of torch, code without it, or whatever
-    takes whole steps.
+    become since, by `segments.ratios`. `workers` compute the gradients: threads of torch, code
+    without it, or whatever takes whole steps.
     """
     steps = workers if isinstance(workers, Steps) else Steps(policy, optimizer, workers)
     number = segments.num_agents
@@ -180,7 +180,6 @@ class Steps:
 
 def segment_advantages(segments: Segments, config: TrainConfig) -> Tensor:
     """Return the advantages of `segments`, weighted by `segments.ratios` if V-trace is on."""
-    rho, c = config.vtrace_rho_clip, config.vtrace_c_clip
     return compute_advantages(
         segments.rewards,
         segments.values,
@@ -190,9 +189,21 @@ def segment_advantages(segments: Segments, config: TrainConfig) -> Tensor:
         config.gamma,
         config.gae_lambda,
         segments.ratios if config.uses_vtrace else None,
-        math.inf if rho is None else rho,
-        math.inf if c is None else c,
+        *config.vtrace_clips,
     )
+
+
+@torch.no_grad()
+def measure_ratios(policy: nn.Module, segments: Segments, config: TrainConfig) -> None:
+    """Begin `segments.ratios` with what `policy` is by now, where another one has collected."""
+    size = max(1, (config.microbatch_size or config.minibatch_size) // segments.horizon)
+    everyone = torch.arange(segments.num_agents, device=segments.ratios.device)
+    for agents in torch.split(everyone, size):
+        log_probs, _, _ = _evaluate(policy, segments, agents, config)
+        chosen = segments.log_probs.index_select(1, agents)
+        ratios = (log_probs.view_as(chosen) - chosen).exp()
+        valid = segments.valid.index_select(1, agents)
+        segments.ratios.index_copy_(1, agents, ratios.where(valid, 1.0))
 
 
 def draw_segments(
@@ -295,6 +306,28 @@ def _minibatch_loss(
     config: TrainConfig,
 ) -> tuple[Tensor, Parts, Tensor]:
     """Run the policy on the segments of `agents`; return `ppo_loss` and the ratios `(T, N)`."""
+    log_probs, entropies, values = _evaluate(policy, segments, agents, config)
+    old_log_probs = segments.log_probs.index_select(1, agents).flatten()
+    old_values = segments.values.index_select(1, agents).flatten()
+    ratios = (log_probs.detach() - old_log_probs).exp().view(-1, len(agents))
+    loss, parts = ppo_loss(
+        log_probs,
+        values,
+        entropies,
+        old_log_probs,
+        old_values,
+        scaled.flatten(),
+        raw.flatten() + old_values,
+        weights,
+        config,
+    )
+    return loss, parts, ratios
+
+
+def _evaluate(
+    policy: nn.Module, segments: Segments, agents: Tensor, config: TrainConfig
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return flat log-probabilities and entropies of the actions of `agents`, and the values."""
 
     def flat(x: Tensor) -> Tensor:
         return x.index_select(1, agents).flatten(0, 1)
@@ -312,17 +345,4 @@ def _minibatch_loss(
             output, values = policy(flat(segments.observations))
     masks = None if segments.action_masks is None else flat(segments.action_masks)
     log_probs, entropies = act.evaluate(output, flat(segments.actions), masks)
-    old_log_probs, old_values = flat(segments.log_probs), flat(segments.values)
-    ratios = (log_probs.detach() - old_log_probs).exp().view(-1, len(agents))
-    loss, parts = ppo_loss(
-        log_probs,
-        values.flatten().float(),
-        entropies,
-        old_log_probs,
-        old_values,
-        scaled.flatten(),
-        raw.flatten() + old_values,
-        weights,
-        config,
-    )
-    return loss, parts, ratios
+    return log_probs, entropies, values.flatten().float()

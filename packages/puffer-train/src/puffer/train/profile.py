@@ -55,20 +55,20 @@ def profile_training(trainer: Trainer, seconds: float, trace: Path) -> Report:
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own words, on standard error
     for _ in range(WARM_UP):
         trainer.train_update()
-    before, steps, began = _phases(trainer), trainer.steps, time.perf_counter()
+    before, steps, began = trainer.phases, trainer.steps, time.perf_counter()
     while (elapsed := time.perf_counter() - began) < seconds:
         trainer.train_update()
-    phases = {name: value - before[name] for name, value in _phases(trainer).items()}
+    phases = {name: value - before[name] for name, value in trainer.phases.items()}
     phases["rest"] = max(0.0, elapsed - sum(phases.values()))
     speed = (trainer.steps - steps) / elapsed
-    env = trainer.collector.seconds["env"]
+    idle = _idle(trainer)
     trainer.crew = Crew(trainer.crew.parts)  # what other threads do is not traced
     began = time.perf_counter()
     with profile(activities=[ProfilerActivity.CPU]) as traced:
         for _ in range(TRACED):
             trainer.train_update()
         traced_seconds = time.perf_counter() - began
-    env = trainer.collector.seconds["env"] - env
+    idle = _idle(trainer) - idle
     trace.parent.mkdir(parents=True, exist_ok=True)
     traced.export_chrome_trace(str(trace))
     operations = {e.key: e.self_cpu_time_total for e in traced.key_averages() if "#" not in e.key}
@@ -77,7 +77,7 @@ def profile_training(trainer: Trainer, seconds: float, trace: Path) -> Report:
     return Report(
         steps_per_second=speed,
         phases={name: value / elapsed for name, value in phases.items()},
-        python=max(0.0, 1 - (busy_seconds(traced.events() or ()) + env) / traced_seconds),
+        python=max(0.0, 1 - (busy_seconds(traced.events() or ()) + idle) / traced_seconds),
         operations={name: value / total for name, value in ranked},
     )
 
@@ -95,8 +95,9 @@ def busy_seconds(events: Iterable[Any]) -> float:
     return busy / 1e6
 
 
-def _phases(trainer: Trainer) -> dict[str, float]:
-    return {**trainer.collector.seconds, **trainer.seconds}
+def _idle(trainer: Trainer) -> float:
+    """Return the seconds that the trainer's thread spent with environments or waiting for them."""
+    return trainer.phases["env" if trainer.ahead is None else "wait"]
 
 
 def _table(title: str, shares: dict[str, float]) -> list[str]:

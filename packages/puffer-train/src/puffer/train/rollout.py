@@ -162,6 +162,16 @@ class Collector:
         self._starts = torch.ones(n, dtype=torch.bool, device=device)
         self._acted = np.ones(n, np.bool_)  # the agent was alive when it acted
         self._warned = False
+        self.stop = False  # another thread ends `collect` by it, before all segments are full
+
+    def begin_anew(self) -> None:
+        """Begin new episodes, after `collect` was stopped in the middle of some."""
+        self.stop = False
+        self.tracker = EpisodeTracker(len(self._sent))
+        self._starts.fill_(True)
+        self._acted[:] = True
+        self._sent[:] = False
+        self.vecenv.async_reset()
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that lives from one `collect` to the next; see `puffer.train.checkpoint`."""
@@ -197,7 +207,7 @@ class Collector:
         self._held[:] = False
         segments.cut_values.zero_()
         segments.ratios.fill_(1.0)
-        while not self._held.all():
+        while not self._held.all() and not self.stop:
             began = time.perf_counter()
             observations, *outcome, infos, agents, masks = vecenv.recv()
             received = time.perf_counter()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import math
 import time
 import warnings
@@ -22,9 +24,10 @@ from puffer.train.fixed import FixedCollector
 from puffer.train.log import Logger, NoLogger
 from puffer.train.normalize import NormalizeObservations, ReturnScaler
 from puffer.train.optim import anneal, let_record, make_optimizer, set_learning_rate
+from puffer.train.overlap import Ahead
 from puffer.train.parallel import Crew
 from puffer.train.perceptron import Perceptron
-from puffer.train.ppo import segment_advantages, update
+from puffer.train.ppo import measure_ratios, segment_advantages, update
 from puffer.train.recorded import RecordedSteps
 from puffer.train.recording import Recording
 from puffer.train.rollout import Collector
@@ -53,6 +56,8 @@ class Trainer:
         self, config: Config, vecenv: Any, policy: nn.Module, logger: Logger | None = None
     ) -> None:
         train = config.train
+        if train.overlap:  # a recording may not run beside other work
+            train = dataclasses.replace(train, cuda_graphs=False)
         self.config, self.vecenv = config, vecenv
         self.device = pick_device(train.device)
         self.policy = policy.to(self.device)
@@ -74,6 +79,11 @@ class Trainer:
         )
         self.native = Perceptron.of(self.policy, self.segments, train)
         self.collector.native = self.native
+        self.ahead = (
+            Ahead(self.collector, self.segments, train, derive_seed(train.seed, "sampling ahead"))
+            if train.overlap
+            else None
+        )
         self.scaler = (
             ReturnScaler(vecenv.num_agents).to(self.device) if train.norm_returns else None
         )
@@ -108,16 +118,36 @@ class Trainer:
         """Whether `total_steps` have been taken."""
         return self.steps >= self.config.train.total_steps
 
+    @property
+    def phases(self) -> dict[str, float]:
+        """The seconds of the trainer's thread so far, by what they were spent on."""
+        if self.ahead is not None:
+            return {"wait": self.ahead.waited, **self.seconds}
+        return {**self.collector.seconds, **self.seconds}
+
     def train_update(self) -> dict[str, Any]:
         """Collect one segment per agent, learn from it, and return this update's numbers."""
-        segments = self.segments
         train = anneal(self.config.train, self.steps / self.config.train.total_steps)
         set_learning_rate(self.optimizer, train.learning_rate)
         self.at_rest = False
-        self.collector.collect(segments)
+        if self.ahead is None:
+            self.collector.collect(self.segments)
+        else:
+            self.ahead.take()
         self.at_rest = True
+        episodes = self._take_episodes()
+        last = self.steps + int(self.segments.valid.sum()) >= train.total_steps
+        with contextlib.nullcontext() if self.ahead is None or last else self.ahead.meanwhile():
+            losses = self._learn(train)
+        return self._report(losses, train.learning_rate, episodes)
+
+    def _learn(self, train: TrainConfig) -> dict[str, float]:
+        """Learn from the segments and count them; return the parts of the loss."""
+        segments = self.segments
         began = time.perf_counter()
         self._check_finite()
+        if self.ahead is not None:
+            measure_ratios(self.policy, segments, train)
         advantages = self._advantages()
         middle = time.perf_counter()
         losses = update(
@@ -141,7 +171,7 @@ class Trainer:
                 f"the loss is not finite after {self.steps} steps ({losses}): lower "
                 f"train.learning_rate={train.learning_rate} or set train.reward_clip"
             )
-        return self._report(losses, train.learning_rate)
+        return losses
 
     def train(self) -> dict[str, Any]:
         """Train to the end and return `summary`."""
@@ -216,7 +246,8 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that lives from one update to the next, but for the policy."""
-        can_save = getattr(self.vecenv, "can_save_state", False) and self.at_rest
+        pending = self.ahead is not None and self.ahead.pending  # is lost, and not what led to it
+        can_save = getattr(self.vecenv, "can_save_state", False) and self.at_rest and not pending
         return {
             "steps": self.steps,
             "updates": self.updates,
@@ -227,6 +258,7 @@ class Trainer:
             "generator": self.generator.get_state(),
             "randomness": randomness.get_state(),
             "collector": self.collector.state_dict(),
+            "ahead": None if self.ahead is None else self.ahead.state_dict(),
             "scaler": None if self.scaler is None else self.scaler.state_dict(),
             "environment": self.vecenv.state() if can_save else None,
         }
@@ -243,6 +275,8 @@ class Trainer:
         self._check_optimizer()
         if self.scaler is not None:
             self.scaler.load_state_dict(state["scaler"])
+        if self.ahead is not None and state.get("ahead") is not None:  # else a run without saved it
+            self.ahead.load_state_dict(state["ahead"])
         environment = state["environment"]
         goes_on = environment is not None and getattr(self.vecenv, "can_save_state", False)
         self.collector.load_state_dict(state["collector"], episodes_go_on=goes_on)
@@ -270,14 +304,23 @@ class Trainer:
                         f"its parameter has {tuple(parameter.shape)}: use another checkpoint"
                     )
 
-    def _report(self, losses: dict[str, float], rate: float) -> dict[str, Any]:
+    def _take_episodes(self) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
+        """Return the returns and lengths of the episodes just collected, and means of infos."""
+        returns, lengths = self.collector.tracker.drain()
+        infos, self.collector.infos = self.collector.infos, []
+        return returns, lengths, mean_infos(infos)
+
+    def _report(
+        self,
+        losses: dict[str, float],
+        rate: float,
+        episodes: tuple[np.ndarray, np.ndarray, dict[str, float]],
+    ) -> dict[str, Any]:
         now = time.perf_counter()
         steps, when = self._last_report
         self._last_report = (self.steps, now)
-        returns, lengths = self.collector.tracker.drain()
-        infos, self.collector.infos = self.collector.infos, []
-        means = mean_infos(infos)
-        self._tail.append((self.steps, returns, lengths, means))
+        means = episodes[2]
+        self._tail.append((self.steps, *episodes))
         while self._tail[0][0] < self.steps - self.config.train.total_steps / 10:
             self._tail.popleft()
         metrics = {
@@ -287,7 +330,7 @@ class Trainer:
             "learning_rate": rate,
             "environment": means,
             "losses": losses,
-            "phases": {**self.collector.seconds, **self.seconds},
+            "phases": self.phases,
         }
         self.logger.log(self.steps, metrics)
         return metrics
