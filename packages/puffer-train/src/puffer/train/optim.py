@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from puffer.train import _native
 from puffer.train.config import TrainConfig
 from puffer.train.parallel import native_threads
+from puffer.train.span import span
 
 CACHED = 2**17  # numbers that compiled code takes; torch is as fast with larger matrices
 
@@ -44,7 +45,8 @@ class OrthogonalMomentum(torch.optim.Optimizer):
                 momentum = state["momentum_buffer"]
                 if p.numel() <= CACHED and _is_plain(p, p.grad, momentum):
                     weight, gradient, average = (x.detach().numpy() for x in (p, p.grad, momentum))
-                    self.native.step(weight, gradient, average, group["lr"], group["momentum"])
+                    with span("puffer::muon"):
+                        self.native.step(weight, gradient, average, group["lr"], group["momentum"])
                     continue
                 momentum.lerp_(p.grad, 1 - group["momentum"])
                 ahead = p.grad.lerp(momentum, group["momentum"])  # as Nesterov has it

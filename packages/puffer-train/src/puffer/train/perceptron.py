@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.profiler import record_function
 
 from puffer.train import _native
 from puffer.train.config import TrainConfig
@@ -21,6 +20,7 @@ from puffer.train.models import Default
 from puffer.train.models.recurrent import MinGRU, MinGRUWrapper
 from puffer.train.normalize import NormalizeObservations
 from puffer.train.parallel import native_threads
+from puffer.train.span import span
 from puffer.train.storage import Segments, State
 
 Parts = dict[str, Tensor]
@@ -90,7 +90,7 @@ class Perceptron:
 
         Args as of `puffer.train.rollout.forward`.
         """
-        with record_function("puffer::forward"):
+        with span("puffer::forward"):
             outputs, after = self.native.forward(
                 self.weights,
                 observations.contiguous().numpy(),
@@ -125,7 +125,7 @@ class Perceptron:
         """
         numbers = bool(self.numbers)
         masks = segments.action_masks
-        with record_function("puffer::gradients"):
+        with span("puffer::gradients"):
             sums = self.native.gradients(
                 self.weights,
                 self.gradient_arrays,
@@ -153,7 +153,8 @@ class Perceptron:
 
     def clip_gradients(self, most: float) -> float:
         """Scale the gradients down to a norm of `most` in all, and return what it was."""
-        return _native.clip_norm(self.gradient_arrays, most)
+        with span("puffer::clip"):
+            return _native.clip_norm(self.gradient_arrays, most)
 
     def _normalization(self) -> tuple[np.ndarray | None, np.ndarray | None, float]:
         if self.normalizer is None:
