@@ -3,7 +3,7 @@
 // p = sigmoid(W_p x), y = x + p (h_t - x).
 #pragma once
 
-#include <algorithm>
+#include <bit>
 #include <cstdint>
 
 #include "perceptron.hpp"
@@ -16,8 +16,8 @@ typedef std::int32_t Integers __attribute__((vector_size(4 * kLanes)));
 inline LanesInMemory& lanes(float* at) { return *reinterpret_cast<LanesInMemory*>(at); }
 inline Lanes lanes(const float* at) { return *reinterpret_cast<const LanesInMemory*>(at); }
 
-// 1 / (1 + e^-x): e^r of a remainder |r| < ln(2) / 2 by its Taylor series, with coefficients of the
-// last terms that make up for what is cut off; the whole powers of two go into the exponent's bits.
+// 1 / (1 + e^-x): e^r of a remainder |r| < ln(2) / 2 by the polynomial of Cephes' expf (Moshier 1989,
+// https://www.netlib.org/cephes), the whole powers of two by the exponent's bits.
 inline Lanes sigmoid(Lanes x) {
   constexpr float kMost = 87, kLog2 = 0.693359375f, kLog2Rest = -2.12194440e-4f;
   constexpr float kRound = 12582912;  // 1.5 * 2^23: adding it rounds to whole numbers
@@ -34,7 +34,7 @@ inline Lanes sigmoid(Lanes x) {
   series = series * r + 5.0000001201e-1f;
   series = series * (r * r) + r + 1.0f;
   const Integers exponent = (__builtin_convertvector(whole, Integers) + 127) << 23;
-  return 1.0f / (1.0f + series * reinterpret_cast<const Lanes&>(exponent));
+  return 1.0f / (1.0f + series * std::bit_cast<Lanes>(exponent));
 }
 
 // From what the gates' products gave to the outputs, of `steps` times `agents` rows, time first:
