@@ -39,7 +39,7 @@ class BreakoutBlock {
     const auto move = load_lanes<Ints>(io.actions.data());
     // A comparison that holds is -1.
     const Floats direction =
-        __builtin_convertvector((move == +kLeft) - (move == +kRight), Floats);
+        __builtin_convertvector(equal<kLanes>(move, +kLeft) - equal<kLanes>(move, +kRight), Floats);
     const Floats stride = direction * kPaddleSpeed * kTick;
     const auto paddle_width = load_lanes<Floats>(paddle_width_.data());
     const Floats end = kWidth - paddle_width;
@@ -47,21 +47,22 @@ class BreakoutBlock {
     const Floats dy = load_lanes<Floats>(y_speed_.data()) * kTick;
     auto paddle_x = load_lanes<Floats>(paddle_x_.data());
     auto x = load_lanes<Floats>(x_.data()), y = load_lanes<Floats>(y_.data());
-    Ints event = (load_lanes<Floats>(in_play_.data()) == 0) |
-                 (load_lanes<Floats>(score_.data()) == static_cast<float>(kMaxScore));
+    Ints event = equal<kLanes>(load_lanes<Floats>(in_play_.data()), 0.0F) |
+                 equal<kLanes>(load_lanes<Floats>(score_.data()), static_cast<float>(kMaxScore));
     if (any_touched_) forget_changes();
     for (int tick = 0; tick < games_[0].frame_skip; ++tick) {
       paddle_x += stride;
-      paddle_x = paddle_x < 0 ? Floats{} : paddle_x;
-      paddle_x = paddle_x > end ? end : paddle_x;
+      paddle_x = choose<kLanes>(less<kLanes>(paddle_x, 0.0F), Floats{}, paddle_x);
+      paddle_x = choose<kLanes>(less<kLanes>(end, paddle_x), end, paddle_x);
       // Within a tick the ball moves less than this sideways: what is farther off, it cannot meet.
       constexpr float kReach = 2 * kFast * kTick + 1;
-      const Ints passes = (y > kPaddleLine) | (x + (kBall + kReach) < paddle_x) |
-                          (x - kReach > paddle_x + paddle_width);
-      event |= (y < kWallBottom) | (x < kReach) | (x > kWidth - kBall - kReach);
+      const Ints passes = less<kLanes>(kPaddleLine, y) | less<kLanes>(x + (kBall + kReach), paddle_x) |
+                          less<kLanes>(paddle_x + paddle_width, x - kReach);
+      event |= less<kLanes>(y, kWallBottom) | less<kLanes>(x, kReach) | less<kLanes>(kWidth - kBall - kReach, x);
       x += dx;
       y += dy;
-      event |= (y < kWallBottom) | ((y > kPaddleLine) & ~passes) | (y >= kPaddleY + kPaddleHeight);
+      event |= less<kLanes>(y, kWallBottom) | (less<kLanes>(kPaddleLine, y) & ~passes) |
+               ~less<kLanes>(y, kPaddleY + kPaddleHeight);
     }
     std::ranges::fill(io.rewards, 0.0F);
     std::ranges::fill(io.terminals, false);
@@ -103,7 +104,7 @@ class BreakoutBlock {
 
   // Takes the new values of the lanes without an event.
   static void blend(Array& state, const Ints& event, const Floats& fresh) {
-    store_lanes(state.data(), event ? load_lanes<Floats>(state.data()) : fresh);
+    store_lanes(state.data(), choose<kLanes>(event, load_lanes<Floats>(state.data()), fresh));
   }
 
   // What vectors compute with or show, from the game of a lane.

@@ -46,8 +46,8 @@ class CartpoleBlock {
       store_lanes(&x_speed_[lane], x_speed);
       store_lanes(&theta_[lane], theta);
       store_lanes(&theta_speed_[lane], theta_speed);
-      ended |= store_flags(io.terminals.data() + lane, (x > kTrack) | (x < -kTrack) |
-                                                           (theta > kTilt) | (theta < -kTilt));
+      ended |= store_flags(io.terminals.data() + lane, less<kLanes>(kTrack, x) | less<kLanes>(x, -kTrack) |
+                                                           less<kLanes>(kTilt, theta) | less<kLanes>(theta, -kTilt));
     }
     std::ranges::fill(io.rewards, 1.0F);
     return ended;

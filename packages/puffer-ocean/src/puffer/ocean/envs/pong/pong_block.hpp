@@ -42,7 +42,7 @@ class PongBlock {
 
   bool step(Io<std::int32_t> io, Lanes lanes) {
     const auto move = load_lanes<Ints>(io.actions.data());
-    const Ints stride = ((move == +kUp) - (move == +kDown)) * kPaddleSpeed;
+    const Ints stride = (equal<kLanes>(move, +kUp) - equal<kLanes>(move, +kDown)) * kPaddleSpeed;
     auto paddle = load_lanes<Ints>(paddle_.data()), opponent = load_lanes<Ints>(opponent_.data());
     auto x = load_lanes<Ints>(x_.data()), y = load_lanes<Ints>(y_.data());
     auto y_speed = load_lanes<Ints>(y_speed_.data());
@@ -55,10 +55,10 @@ class PongBlock {
       opponent = clamp(opponent, 0, kPaddleEnd);
       x += x_speed;
       y += y_speed;
-      const Ints wall = (y < 0) | (y > kFloor);
-      y_speed = wall ? -y_speed : y_speed;
+      const Ints wall = less<kLanes>(y, 0) | less<kLanes>(+kFloor, y);
+      y_speed = choose<kLanes>(wall, -y_speed, y_speed);
       y = clamp(y, 0, kFloor);
-      event |= (x >= kRight) | (x <= kLeft);
+      event |= ~(less<kLanes>(x, +kRight) & less<kLanes>(+kLeft, x));
     }
     std::array<bool, kLanes> at_paddle;
     std::ranges::fill(io.rewards, 0.0F);
@@ -102,13 +102,13 @@ class PongBlock {
 
  private:
   static Ints clamp(const Ints& value, std::int32_t low, std::int32_t high) {
-    const Ints raised = value < low ? Ints{} + low : value;
-    return raised > high ? Ints{} + high : raised;
+    const Ints raised = choose<kLanes>(less<kLanes>(value, low), fill_lanes<kLanes, Ints>(low), value);
+    return choose<kLanes>(less<kLanes>(high, raised), fill_lanes<kLanes, Ints>(high), raised);
   }
 
   // Takes the new values of the lanes without an event.
   static void blend(Array& state, const Ints& event, const Ints& fresh) {
-    store_lanes(state.data(), event ? load_lanes<Ints>(state.data()) : fresh);
+    store_lanes(state.data(), choose<kLanes>(event, load_lanes<Ints>(state.data()), fresh));
   }
 
   [[gnu::noinline]] bool play(Io<std::int32_t> io, Lanes lanes,

@@ -39,17 +39,19 @@ class SquaredBlock {
   bool step(Io<std::int32_t> io, Lanes /*lanes*/) {
     const auto move = load_lanes<Ints>(io.actions.data());
     const auto before = load_lanes<Ints>(shown_.data());
-    const Ints up = move == +kUp, down = move == +kDown;  // a comparison that holds is -1
-    const Ints step = (move == +kLeft) - (move == +kRight);
+    const auto size = fill_lanes<kLanes, Ints>(config_.size);
+    const Ints up = equal<kLanes>(move, +kUp), down = equal<kLanes>(move, +kDown);  // what holds is -1
+    const Ints step = equal<kLanes>(move, +kLeft) - equal<kLanes>(move, +kRight);
     const Ints row = load_lanes<Ints>(row_.data()) + up - down;
     const Ints column = load_lanes<Ints>(column_.data()) + step;
-    const Ints position = before + step + (down & config_.size) - (up & config_.size);
-    const Ints inside = (row >= 0) & (row < config_.size) & (column >= 0) & (column < config_.size);
-    const Ints reached = inside & (position == load_lanes<Ints>(target_.data()));
+    const Ints position = before + step + (down & size) - (up & size);
+    const auto on_grid = [&](const Ints& k) { return less<kLanes>(-1, k) & less<kLanes>(k, size); };
+    const Ints inside = on_grid(row) & on_grid(column);
+    const Ints reached = inside & equal<kLanes>(position, load_lanes<Ints>(target_.data()));
     store_lanes(row_.data(), row);
     store_lanes(column_.data(), column);
     store_lanes(before_.data(), before);
-    store_lanes(shown_.data(), inside ? position : before);
+    store_lanes(shown_.data(), choose<kLanes>(inside, position, before));
     store_lanes(io.rewards.data(), __builtin_convertvector(~inside - reached, Floats));
     return store_flags(io.terminals.data(), reached | ~inside);
   }

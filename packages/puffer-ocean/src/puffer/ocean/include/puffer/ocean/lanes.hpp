@@ -9,6 +9,7 @@
 #include <cstring>
 #include <span>
 #include <type_traits>
+#include <utility>
 
 #include "puffer/ocean/env.hpp"
 #include "puffer/ocean/levels.hpp"
@@ -24,10 +25,73 @@ struct VectorOf {
 };
 }  // namespace detail
 
-// A vector of the compiler's (GCC, Clang): arithmetic, comparisons (each lane 0 or -1), `mask ? a :
-// b`, and v[lane].
+// A vector of the compiler's (GCC, Clang): arithmetic with vectors and constants, logic, and v[lane];
+// less(), equal(), choose() and fill_lanes() do the rest.
 template <class T, std::size_t kLanes>
 using Vector = typename detail::VectorOf<T, kLanes>::Type;
+
+namespace detail {
+// What GCC decides by the instruction set of the function in which it stands, before that is inlined:
+// AVX-512 compares into bits, and an `a < b` of such width from elsewhere is taken apart lane by lane,
+// as is a number that is repeated. By reference, for sets differ in how they pass vectors.
+template <std::size_t kLanes>
+struct Early;
+#define PUFFER_OCEAN_EARLY(lanes, attributes)                                                    \
+  template <>                                                                                    \
+  struct Early<lanes> {                                                                          \
+    attributes static void less(const auto& a, const auto& b, auto& mask) { mask = a < b; }      \
+    attributes static void equal(const auto& a, const auto& b, auto& mask) { mask = a == b; }    \
+    attributes static void choose(const auto& mask, const auto& a, const auto& b, auto& chosen) { \
+      chosen = mask ? a : b;                                                                     \
+    }                                                                                            \
+    attributes static void fill(auto number, auto& vector) {                                     \
+      vector = number - std::remove_cvref_t<decltype(vector)>{}; /* of -0 as well */             \
+    }                                                                                            \
+  };
+PUFFER_OCEAN_EARLY(lanes_of(Level::kBaseline), )
+#if PUFFER_OCEAN_X86
+PUFFER_OCEAN_EARLY(lanes_of(Level::kV3), [[gnu::target(PUFFER_OCEAN_V3)]])
+PUFFER_OCEAN_EARLY(lanes_of(Level::kV4), [[gnu::target(PUFFER_OCEAN_V4)]])
+#endif
+#undef PUFFER_OCEAN_EARLY
+
+template <class A, class B>
+using MaskOf = std::remove_cvref_t<decltype(std::declval<const A&>() < std::declval<const B&>())>;
+}  // namespace detail
+
+// The operations of a block of kLanes that a plain `<`, `==`, `?:` or `V{} + number` would do slowly:
+
+// In each lane -1 where a < b, else 0; one of them may be a number.
+template <std::size_t kLanes, class A, class B>
+detail::MaskOf<A, B> less(const A& a, const B& b) {
+  detail::MaskOf<A, B> mask;
+  detail::Early<kLanes>::less(a, b, mask);
+  return mask;
+}
+
+// In each lane -1 where a == b, else 0; one of them may be a number.
+template <std::size_t kLanes, class A, class B>
+detail::MaskOf<A, B> equal(const A& a, const B& b) {
+  detail::MaskOf<A, B> mask;
+  detail::Early<kLanes>::equal(a, b, mask);
+  return mask;
+}
+
+// In each lane a where the mask is -1, b where it is 0.
+template <std::size_t kLanes, class Mask, class V>
+V choose(const Mask& mask, const V& a, const V& b) {
+  V chosen;
+  detail::Early<kLanes>::choose(mask, a, b, chosen);
+  return chosen;
+}
+
+// A number in all lanes of a V.
+template <std::size_t kLanes, class V, class T>
+V fill_lanes(T number) {
+  V vector;
+  detail::Early<kLanes>::fill(number, vector);
+  return vector;
+}
 
 // Between vectors and memory that is aligned for its elements alone.
 template <class V, class T>
