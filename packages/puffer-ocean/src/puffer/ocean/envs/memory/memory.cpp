@@ -1,3 +1,3 @@
-#include "memory.hpp"
+#include "memory_block.hpp"
 #include <puffer/ocean/registry.hpp>
-PUFFER_ENV(memory, memory::Memory)
+PUFFER_ENV(memory, memory::Memory, memory::MemoryBlock)

@@ -1,3 +1,3 @@
-#include "stochastic.hpp"
+#include "stochastic_block.hpp"
 #include <puffer/ocean/registry.hpp>
-PUFFER_ENV(stochastic, stochastic::Stochastic)
+PUFFER_ENV(stochastic, stochastic::Stochastic, stochastic::StochasticBlock)
