@@ -27,6 +27,7 @@ template <class T>
 using Array = py::array_t<T, py::array::c_style>;
 template <class T>
 using Maybe = std::optional<Array<T>>;
+using Arrays = std::vector<Array<float>>;
 
 constexpr double kPartWork = 4e6;  // multiplications, some 100 microseconds
 constexpr std::int64_t kMostParts = 8;
@@ -43,6 +44,10 @@ const T* pointer(const Array<T>& array, std::int64_t size, const char* name) {
 template <class T>
 const T* pointer(const Maybe<T>& array, std::int64_t size, const char* name) {
   return array ? pointer(*array, size, name) : nullptr;
+}
+
+float* mutable_pointer(const Array<float>& array, std::int64_t size, const char* name) {
+  return const_cast<float*>(pointer(array, size, name));
 }
 
 Kind kind_of(const py::array& array) {
@@ -72,7 +77,7 @@ class Perceptron {
   // Outputs of the batch `observations`: the logits of all components, means, the value; and what
   // is remembered after them, (rows, hidden), or no numbers without memory.
   std::pair<Array<float>, Array<float>> forward(
-      const std::vector<Array<float>>& weights, const py::array& observations,
+      const Arrays& weights, const py::array& observations,
       const Maybe<float>& mean, const Maybe<float>& deviation, float clip,
       const Maybe<float>& state, const Maybe<bool>& starts) {
     const std::int64_t rows = observations.shape(0), width = net_.memory ? net_.hidden : 0;
@@ -96,7 +101,7 @@ class Perceptron {
 
   // Writes the loss's gradients into `gradients`, as `weights` are ordered, and returns its parts.
   std::vector<double> gradients(
-      const std::vector<Array<float>>& weights, const std::vector<Array<float>>& gradients,
+      const Arrays& weights, const Arrays& gradients,
       const py::array& observations, const Maybe<float>& mean, const Maybe<float>& deviation,
       float clip, const Array<std::int64_t>& agents, const Maybe<std::int32_t>& actions,
       const Maybe<float>& numbers, const Maybe<bool>& masks, const Array<float>& log_probs,
@@ -200,7 +205,7 @@ class Perceptron {
   }
 
   // The arrays of `given`, layer by layer; the sizes of all are those of the network.
-  std::vector<Place> places(const std::vector<Array<float>>& given) const {
+  std::vector<Place> places(const Arrays& given) const {
     std::vector<int> outputs{net_.hidden};
     if (net_.memory) outputs.insert(outputs.end(), {net_.hidden, (kGates - 1) * net_.hidden});
     outputs.insert(outputs.end(), net_.categories.begin(), net_.categories.end());
@@ -213,18 +218,18 @@ class Perceptron {
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       const int inputs = i == 0 ? net_.inputs : net_.hidden;
       const auto size = std::int64_t{inputs} * outputs[i];
-      places.push_back({const_cast<float*>(pointer(given[2 * i], size, "weight")),
-                        const_cast<float*>(pointer(given[2 * i + 1], outputs[i], "bias")),
+      places.push_back({mutable_pointer(given[2 * i], size, "weight"),
+                        mutable_pointer(given[2 * i + 1], outputs[i], "bias"),
                         outputs[i], inputs});
     }
     if (net_.numbers) {
-      float* log_std = const_cast<float*>(pointer(given.back(), net_.numbers, "log_std"));
+      float* log_std = mutable_pointer(given.back(), net_.numbers, "log_std");
       places.push_back({log_std, nullptr, net_.numbers, 1});
     }
     return places;
   }
 
-  void load(const std::vector<Array<float>>& weights) {
+  void load(const Arrays& weights) {
     auto layers = places(weights);
     if (net_.numbers) {
       net_.log_std = layers.back().weight;
@@ -329,7 +334,7 @@ class Perceptron {
 };
 
 // Scales all arrays down to a common norm of `most`; returns the norm before.
-double clip_norm(const std::vector<Array<float>>& arrays, double most) {
+double clip_norm(const Arrays& arrays, double most) {
   double squares = 0;
   for (const auto& array : arrays) {
     const float* x = array.data();
@@ -347,20 +352,47 @@ double clip_norm(const std::vector<Array<float>>& arrays, double most) {
   return norm;
 }
 
+// A step of Adam, the `count`-th of these arrays (Kingma and Ba 2015, arXiv 1412.6980, algorithm 1).
+void adam_step(const Arrays& weights, const Arrays& gradients, const Arrays& means,
+               const Arrays& squares, double count, double rate, double mean_decay,
+               double square_decay, double epsilon) {
+  const auto step = static_cast<float>(rate / (1 - std::pow(mean_decay, count)));
+  const auto scale = static_cast<float>(1 / std::sqrt(1 - std::pow(square_decay, count)));
+  const auto keep = static_cast<float>(mean_decay), keep_square = static_cast<float>(square_decay);
+  const auto least = static_cast<float>(epsilon);
+  for (std::size_t k = 0; k < weights.size(); ++k) {
+    const py::ssize_t size = weights[k].size();
+    float* const weight = mutable_pointer(weights[k], size, "weights");
+    const float* const gradient = pointer(gradients.at(k), size, "gradients");
+    float* const mean = mutable_pointer(means.at(k), size, "means");
+    float* const square = mutable_pointer(squares.at(k), size, "squares");
+    for (py::ssize_t i = 0; i < size; ++i) {
+      mean[i] += (1 - keep) * (gradient[i] - mean[i]);
+      square[i] += (1 - keep_square) * (gradient[i] * gradient[i] - square[i]);
+      weight[i] -= step * mean[i] / (std::sqrt(square[i]) * scale + least);
+    }
+  }
+}
+
 // Muon for the caller's arrays.
 class MuonOfArrays {
  public:
   explicit MuonOfArrays(std::shared_ptr<Threads> threads)
       : threads_(std::move(threads)), muon_(kernels(), *threads_) {}
 
-  void step(Array<float> weight, const Array<float>& gradient, Array<float> momentum, float rate,
+  void step(const Arrays& weights, const Arrays& gradients, const Arrays& momenta, float rate,
             float decay) {
-    if (weight.ndim() != 2) throw std::invalid_argument("weight: expected a matrix");
-    const Matrix matrix{static_cast<int>(weight.shape(0)), static_cast<int>(weight.shape(1)),
-                        weight.mutable_data(), pointer(gradient, weight.size(), "gradient"),
-                        const_cast<float*>(pointer(momentum, weight.size(), "momentum"))};
+    std::vector<Matrix> matrices;
+    for (std::size_t k = 0; k < weights.size(); ++k) {
+      const auto& weight = weights[k];
+      if (weight.ndim() != 2) throw std::invalid_argument("weights: expected matrices");
+      matrices.push_back({static_cast<int>(weight.shape(0)), static_cast<int>(weight.shape(1)),
+                          mutable_pointer(weight, weight.size(), "weights"),
+                          pointer(gradients.at(k), weight.size(), "gradients"),
+                          mutable_pointer(momenta.at(k), weight.size(), "momenta")});
+    }
     const py::gil_scoped_release unlocked;
-    muon_.step(matrix, rate, decay);
+    for (const Matrix& matrix : matrices) muon_.step(matrix, rate, decay);
   }
 
  private:
@@ -376,14 +408,19 @@ PYBIND11_MODULE(_native, module) {
              return Coefficients{clip, value, entropy, value_clip.value_or(-1.0f)};
            }),
            py::arg("clip"), py::arg("value"), py::arg("entropy"), py::arg("value_clip"));
+  module.def("adam_step", &adam_step, py::arg("weights").noconvert(),
+             py::arg("gradients").noconvert(), py::arg("means").noconvert(),
+             py::arg("squares").noconvert(), py::arg("count"), py::arg("rate"),
+             py::arg("mean_decay"), py::arg("square_decay"), py::arg("epsilon"));
   module.def("clip_norm", &clip_norm, py::arg("arrays").noconvert(), py::arg("most"));
   py::class_<Threads, std::shared_ptr<Threads>>(module, "Threads")
       .def(py::init<int>(), py::arg("size"))
       .def_property_readonly("size", &Threads::size);
   py::class_<MuonOfArrays>(module, "Muon")
       .def(py::init<std::shared_ptr<Threads>>(), py::arg("threads"))
-      .def("step", &MuonOfArrays::step, py::arg("weight").noconvert(), py::arg("gradient"),
-           py::arg("momentum").noconvert(), py::arg("rate"), py::arg("decay"));
+      .def("step", &MuonOfArrays::step, py::arg("weights").noconvert(),
+           py::arg("gradients").noconvert(), py::arg("momenta").noconvert(), py::arg("rate"),
+           py::arg("decay"));
   py::class_<Perceptron>(module, "Perceptron")
       .def(py::init<int, int, std::vector<int>, int, bool, float, std::shared_ptr<Threads>>(),
            py::arg("inputs"), py::arg("hidden"), py::arg("categories"), py::arg("numbers"),

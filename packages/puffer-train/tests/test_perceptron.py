@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import multiprocessing
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from puffer.train.config import TrainConfig
 from puffer.train.models import Default, MinGRUWrapper
 from puffer.train.models.recurrent import MinGRU
 from puffer.train.normalize import NormalizeObservations
-from puffer.train.optim import OrthogonalMomentum, orthogonalize
+from puffer.train.optim import Muon, OrthogonalMomentum, orthogonalize
 from puffer.train.perceptron import Perceptron
 from puffer.train.ppo import update
 from puffer.train.rollout import forward, initial_state
@@ -331,6 +332,42 @@ def test_a_step_of_muon_is_that_of_torch(shape):
         weight -= 0.1 * longer * orthogonalize(gradient.lerp(momentum, 0.9))
     torch.testing.assert_close(parameter.detach(), weight, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(optimizer.state[parameter]["momentum_buffer"], momentum)
+
+
+def test_muons_steps_of_biases_are_those_of_adam():
+    generator = torch.Generator().manual_seed(0)
+    ours = [nn.Parameter(torch.randn(size, generator=generator)) for size in (5, 1, 30)]
+    theirs = [nn.Parameter(p.detach().clone()) for p in ours]
+    one, other = Muon(ours, lr=0.1), torch.optim.Adam(theirs, lr=0.1)
+    for k in range(6):
+        for mine, its in zip(ours, theirs, strict=True):
+            mine.grad = its.grad = torch.randn(its.shape, generator=generator) * 10.0**-k
+        if k == 3:  # what was loaded is what compiled code goes on with
+            state = copy.deepcopy(one.state_dict())
+            one = Muon(ours, lr=0.1)
+            one.load_state_dict(state)
+        one.step()
+        other.step()
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
+    for mine, its in zip(ours, theirs, strict=True):
+        state, expected = one.parts[0].state[mine], other.state[its]
+        torch.testing.assert_close(state["exp_avg"], expected["exp_avg"])
+        torch.testing.assert_close(state["exp_avg_sq"], expected["exp_avg_sq"])
+        assert state["step"] == expected["step"] == 6
+
+
+def test_muon_follows_a_parameter_that_moves_to_other_memory():
+    weight, bias = nn.Parameter(torch.zeros(3, 4)), nn.Parameter(torch.zeros(3))
+    optimizer = Muon([weight, bias], lr=0.1)
+    for p in (weight, bias):
+        p.grad = torch.ones_like(p)
+    for _ in range(3):
+        before = weight.detach().clone(), bias.detach().clone()
+        optimizer.step()
+        assert (weight < before[0]).all()
+        assert (bias < before[1]).all()
+        for p in (weight, bias):
+            p.data = p.data.clone()
 
 
 @pytest.mark.parametrize("most", [0.5, 100.0])

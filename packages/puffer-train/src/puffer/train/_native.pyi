@@ -13,6 +13,17 @@ class Coefficients:
         self, clip: float, value: float, entropy: float, value_clip: float | None
     ) -> None: ...
 
+def adam_step(
+    weights: Sequence[Array],
+    gradients: Sequence[Array],
+    means: Sequence[Array],
+    squares: Sequence[Array],
+    count: float,
+    rate: float,
+    mean_decay: float,
+    square_decay: float,
+    epsilon: float,
+) -> None: ...
 def clip_norm(arrays: Sequence[Array], most: float) -> float: ...
 
 class Threads:
@@ -22,7 +33,12 @@ class Threads:
 class Muon:
     def __init__(self, threads: Threads) -> None: ...
     def step(
-        self, weight: Array, gradient: Array, momentum: Array, rate: float, decay: float
+        self,
+        weights: Sequence[Array],
+        gradients: Sequence[Array],
+        momenta: Sequence[Array],
+        rate: float,
+        decay: float,
     ) -> None: ...
 
 class Perceptron:

@@ -23,7 +23,6 @@ from puffer.train.parallel import native_threads
 from puffer.train.span import span
 from puffer.train.storage import Segments, State
 
-Parts = dict[str, Tensor]
 _DTYPES = (
     *(torch.float32, torch.float16, torch.float64),
     *(torch.uint8, torch.int8, torch.int16, torch.int32),
@@ -110,7 +109,7 @@ class Perceptron:
         agents: Tensor,
         weights: Tensor | None,
         config: TrainConfig,
-    ) -> Parts:
+    ) -> dict[str, float]:
         """Give the parameters the gradients of the minibatch `agents`; return its loss's parts.
 
         The result does not depend on the number of cores.
@@ -149,7 +148,7 @@ class Perceptron:
             )
         for parameter, gradient in zip(self.parameters, self.gradients_of, strict=True):
             parameter.grad = gradient
-        return dict(zip(_native.PART_NAMES, torch.tensor(sums), strict=True))
+        return dict(zip(_native.PART_NAMES, sums, strict=True))
 
     def clip_gradients(self, most: float) -> float:
         """Scale the gradients down to a norm of `most` in all, and return what it was."""

@@ -18,7 +18,7 @@ from puffer.train.parallel import Crew, replicate
 from puffer.train.perceptron import Perceptron
 from puffer.train.storage import Segments
 
-Parts = dict[str, Tensor]
+Parts = dict[str, Any]  # scalars: tensors or, where compiled code has summed them up, numbers
 
 
 def ppo_loss(
@@ -144,7 +144,7 @@ class Steps:
             return False
         self._step(parts)
         for key, value in parts.items():
-            self.sums[key] = self.sums.get(key, torch.zeros_like(value)) + value
+            self.sums[key] = self.sums.get(key, 0.0) + value
         self.count += 1
         return True
 
@@ -152,7 +152,7 @@ class Steps:
         """Return the mean over all steps of each part of the loss."""
         if not self.sums:
             return {}
-        values = torch.stack([value.float() for value in self.sums.values()]).tolist()
+        values = torch.stack([torch.as_tensor(s).float() for s in self.sums.values()]).tolist()
         return {key: value / self.count for key, value in zip(self.sums, values, strict=True)}
 
     def _gradients(self, advantages: Tensor, agents: Tensor, importance: Tensor | None) -> Parts:
@@ -172,7 +172,7 @@ class Steps:
         """Apply the gradients, after their norm, which joins the `parts`, is clipped."""
         most, workers = self.config.max_grad_norm, self.workers
         if isinstance(workers, Perceptron):
-            parts["grad_norm"] = torch.tensor(workers.clip_gradients(most))
+            parts["grad_norm"] = workers.clip_gradients(most)
         else:
             parts["grad_norm"] = nn.utils.clip_grad_norm_(self.policy.parameters(), most)
         self.optimizer.step()
