@@ -37,7 +37,7 @@ class FixedCollector(Collector):
             self._batches: dict[int, _Batch] = {}
             self._cut_off: list[_CutOff] = []
         for batch in self._batches.values():
-            batch.begin()
+            batch.begin(segments)
         segments.cut_values.zero_()
         segments.ratios.fill_(1.0)
         fresh = self._starts.cpu().numpy()  # where the next observation begins an episode
@@ -99,7 +99,7 @@ class FixedCollector(Collector):
                 )
             masks = self._action_masks(segments)
             batch = _Batch(self, segments, agents, observations, masks is not None)
-            batch.act = self._recording(self._decide, batch, segments)
+            batch.act = self._recording(self._decide, batch)
             batch.value = self._recording(self._evaluate, batch)
             self._batches[first] = batch
         return self._batches[first]
@@ -108,28 +108,22 @@ class FixedCollector(Collector):
         work = functools.partial(function, *args)
         return Recording(work, self.generator, records=self.config.cuda_graphs)
 
-    def _decide(self, batch: _Batch, segments: Segments) -> None:
+    def _decide(self, batch: _Batch) -> None:
         """Choose a batch's actions and store them with what they rest on, in column `batch.column`.
 
         It is recorded: all of it are operations on tensors that stay where they are.
         """
-        observations, rows = batch.observations.tensor, batch.rows
+        observations = batch.observations.tensor
         output, values, after = self._forward(observations, self._state_of(batch), batch.starts)
         masks = None if batch.masks is None else batch.masks.tensor
         action, log_prob = act.sample(output, self.generator, masks)
         batch.actions.copy_(action)
-        stored = [
-            (segments.observations, observations),
-            (segments.actions, batch.actions),
-            (segments.log_probs, log_prob),
-            (segments.values, values),
-        ]
-        if masks is not None and segments.action_masks is not None:
-            stored.append((segments.action_masks, masks))
-        for column, new in stored:
-            column[:, rows].index_copy_(0, batch.column, new.unsqueeze(0))
+        chosen = (observations, batch.actions, log_prob, values, masks)
+        for stored, new in zip(batch.stored, chosen, strict=True):
+            if stored is not None and new is not None:
+                stored.index_copy_(0, batch.column, new.unsqueeze(0))
         for kept, new in zip(self.state, after, strict=True):
-            kept[:, rows] = new
+            kept[:, batch.rows] = new
         batch.column += 1
 
     def _evaluate(self, batch: _Batch) -> Tensor:
@@ -215,6 +209,7 @@ class _Batch:
     """The agents of one batch, how far their segments are filled, and what they go through.
 
     Attributes:
+        stored: its part of each column of the segments in which a decision is noted.
         act: chooses actions for what was last seen.
         value: returns the values of what was last seen.
     """
@@ -244,16 +239,22 @@ class _Batch:
             self.actions, device="cpu", pin_memory=device.type == "cuda"
         )
         self._stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
+        self.begin(segments)
 
     @property
     def starts(self) -> Tensor | None:
         """Where episodes begin, for a policy with memory."""
         return None if self._starts is None else self._starts.tensor
 
-    def begin(self) -> None:
+    def begin(self, segments: Segments) -> None:
         """Begin new segments."""
         self.t = 0
         self.column.zero_()
+        columns = (segments.observations, segments.actions, segments.log_probs, segments.values)
+        self.stored = [
+            None if column is None else column[:, self.rows]
+            for column in (*columns, segments.action_masks)
+        ]
 
     def see(self, observations: np.ndarray, masks: np.ndarray | None) -> None:
         """Begin to copy what has arrived to the device."""

@@ -97,7 +97,7 @@ class Perceptron:
                 state[0].contiguous().numpy() if self.memory else None,
                 starts.contiguous().numpy() if self.memory and starts is not None else None,
             )
-        *parts, values = torch.split(torch.from_numpy(outputs), self.sizes, -1)
+        *parts, values = torch.from_numpy(outputs).split_with_sizes(self.sizes, -1)
         state = (torch.from_numpy(after).unsqueeze(0),) if self.memory else ()
         return self.heads.describe(list(parts)), values.flatten(), state
 
