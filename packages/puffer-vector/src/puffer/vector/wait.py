@@ -3,6 +3,11 @@
 Measured on two cores, with two workers: a wake by polling takes 6 microseconds, by semaphore 31.
 But a poll only pays if it succeeds, so a waiter whose last wait was long sleeps at once, and tries
 polling again every eighth time.
+
+A worker polls for longer than the main process. It waits while that one wakes, looks at the batch
+and commands the next; a core that sleeps meanwhile takes some 40 microseconds to wake, twice in a
+step. With 64 environments of CartPole in two workers a step took 215 microseconds by 50 of polling
+in the workers, 193 by 100 and no less by 400; in one process it took 311.
 """
 
 from __future__ import annotations
@@ -13,8 +18,8 @@ from collections.abc import Callable
 from multiprocessing.synchronize import Semaphore
 from typing import Any
 
-POLL_SECONDS = 50e-6
-SHORT_SECONDS = 100e-6  # a wait that polling could have shortened, waking included
+POLL_SECONDS = 50e-6  # of the main process
+WORKER_POLL_SECONDS = 100e-6
 
 TRY_AGAIN = 8
 
@@ -27,10 +32,13 @@ class Waiter:
 
     Args:
         may_poll: whether there are cores for it; with one alone, whoever polls delays the other.
+        poll_seconds: for how long, at most, in one wait.
     """
 
-    def __init__(self, may_poll: bool) -> None:
+    def __init__(self, may_poll: bool, poll_seconds: float = POLL_SECONDS) -> None:
         self._may_poll = may_poll
+        self._poll_seconds = poll_seconds
+        self._short_seconds = 2 * poll_seconds  # polling could have helped, waking included
         self._sleeps = 0  # how many times more to sleep at once
 
     def wait(self, semaphore: Semaphore, check: Callable[[], None], check_seconds: float) -> None:
@@ -47,14 +55,14 @@ class Waiter:
         clock = time.perf_counter
         began = clock()
         if self._may_poll and not self._sleeps:
-            sleep_at = began + POLL_SECONDS
+            sleep_at = began + self._poll_seconds
             while clock() < sleep_at:
                 _give_way()
                 if acquire(False):
                     return
         while not acquire(True, check_seconds):
             check()
-        if clock() - began < SHORT_SECONDS:
+        if clock() - began < self._short_seconds:
             self._sleeps = 0
         else:
             self._sleeps = (self._sleeps or TRY_AGAIN) - 1

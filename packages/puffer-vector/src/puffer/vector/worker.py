@@ -27,7 +27,7 @@ from puffer.vector.failures import RemoteError
 from puffer.vector.group import EnvGroup
 from puffer.vector.recipe import EnvShape, Recipe, build_more
 from puffer.vector.shared import SharedBlock
-from puffer.vector.wait import Waiter
+from puffer.vector.wait import WORKER_POLL_SECONDS, Waiter
 
 # What the parent asks for, one byte per group in `commands`. A worker begins with START.
 START, STEP, RESET, STATE, SET_STATE, CALL = range(6)
@@ -118,7 +118,7 @@ class Worker:
         self._statuses = arrays.pop("statuses")[first:last].data
         self._seeds = arrays.pop("seeds")[first:last].data
         self._buffers = Buffers(**arrays)
-        self._waiter = Waiter(job.may_poll)
+        self._waiter = Waiter(job.may_poll, WORKER_POLL_SECONDS)
         self._current = 0  # the group that is being served, counted within this worker
         self._parent = multiprocessing.parent_process()
         self._parent_pid = os.getppid()
