@@ -38,7 +38,7 @@ MARKS: dict[str, list[tuple[float, float | None]]] = {
     "classic-control/CartPole-v1": [(475, None)],
 }
 EPISODES = 100
-FIRST_LOOK, LATER = 1.0, 1.15  # seconds of training, and the factor from each look to the next
+FIRST_LOOK, LATER = 0.25, 1.15  # seconds of training, and the factor from each look to the next
 Row = dict[str, Any]
 
 

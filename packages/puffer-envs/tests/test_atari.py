@@ -126,6 +126,24 @@ def test_ales_vector_environment_keeps_the_contract() -> None:
 
 
 @needs_ale
+def test_in_ales_vector_environment_the_game_goes_on_after_a_lost_life() -> None:
+    with atari.make("breakout", ale_envs=2, episodic_life=True) as env:
+        env.reset(seed=3)
+        lives: list[int] = []  # of the first game, at the ends of its episodes
+        step = env.env.step
+
+        def watched(actions: np.ndarray) -> Any:
+            result = step(actions)
+            if result[2][0]:
+                lives.append(int(result[-1]["lives"][0]))
+            return result
+
+        env.env.step = watched
+        while len(lives) < 6:
+            env.step(np.ones(2, np.int32))
+    assert lives == [4, 3, 2, 1, 5, 4]
+
+
 def test_ales_vector_environment_takes_seeds_of_any_size() -> None:
     with atari.make("breakout", ale_envs=2) as env:
         first = env.reset(seed=2**40)[0].copy()

@@ -241,15 +241,17 @@ def watched(match_class):
 def test_environments_step_while_it_learns_and_rest_between_updates(watched):
     vecenv = watched()
     trainer, env = make_trainer(vecenv, total_steps=5 * 16 * 32), vecenv.driver_env
-    real, stepped, resting = trainer._learn, threading.Event(), []
+    real, resting = trainer._learn, []
 
     def learn(train):
-        stepped.clear()
         losses = real(train)
-        resting.append(not stepped.wait(60 if trainer.updates < 5 else 0.1))
+        learned_from = trainer.updates * 16  # the steps that had been made when the learning began
+        until = time.monotonic() + (60 if trainer.updates < 5 else 0.1)
+        while env.steps == learned_from and time.monotonic() < until:
+            time.sleep(0.001)
+        resting.append(env.steps == learned_from)
         return losses
 
-    env.on_step = stepped.set
     trainer._learn = learn
     for update in range(1, 6):
         metrics = trainer.train_update()

@@ -200,7 +200,7 @@ def make(
         noop_max: a game begins with 1 to so many frames of doing nothing.
         episodic_life: a lost life ends the episode, and the same game goes on in the next.
         clip_rewards: rewards become their sign.
-        fire_reset: an episode begins with FIRE, where the game has it.
+        fire_reset: an episode begins with FIRE, where the game has it; with `ale_envs`, a game.
         repeat_action_probability: of each frame to repeat the last action; 0.25 are sticky actions.
         full_action_space: all 18 actions instead of those that the game uses.
         max_episode_steps: an episode is truncated there.
@@ -243,7 +243,8 @@ def make(
                     stack_num=stack,
                     frameskip=frame_skip,
                     noop_max=noop_max,
-                    episodic_life=episodic_life,
+                    # Its own `episodic_life` begins a new game after every life.
+                    life_loss_info=episodic_life,
                     reward_clipping=clip_rewards,
                     use_fire_reset=fire_reset,
                     **common,
