@@ -358,7 +358,9 @@ void adam_step(const Arrays& weights, const Arrays& gradients, const Arrays& mea
                double square_decay, double epsilon) {
   const auto step = static_cast<float>(rate / (1 - std::pow(mean_decay, count)));
   const auto scale = static_cast<float>(1 / std::sqrt(1 - std::pow(square_decay, count)));
-  const auto keep = static_cast<float>(mean_decay), keep_square = static_cast<float>(square_decay);
+  // Rounded when they are small: 1 - 0.999f is wrong in the fifth digit.
+  const auto fresh = static_cast<float>(1 - mean_decay);
+  const auto fresh_square = static_cast<float>(1 - square_decay);
   const auto least = static_cast<float>(epsilon);
   for (std::size_t k = 0; k < weights.size(); ++k) {
     const py::ssize_t size = weights[k].size();
@@ -367,8 +369,8 @@ void adam_step(const Arrays& weights, const Arrays& gradients, const Arrays& mea
     float* const mean = mutable_pointer(means.at(k), size, "means");
     float* const square = mutable_pointer(squares.at(k), size, "squares");
     for (py::ssize_t i = 0; i < size; ++i) {
-      mean[i] += (1 - keep) * (gradient[i] - mean[i]);
-      square[i] += (1 - keep_square) * (gradient[i] * gradient[i] - square[i]);
+      mean[i] += fresh * (gradient[i] - mean[i]);
+      square[i] += fresh_square * (gradient[i] * gradient[i] - square[i]);
       weight[i] -= step * mean[i] / (std::sqrt(square[i]) * scale + least);
     }
   }
