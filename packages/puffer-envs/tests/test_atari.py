@@ -144,6 +144,7 @@ def test_in_ales_vector_environment_the_game_goes_on_after_a_lost_life() -> None
     assert lives == [4, 3, 2, 1, 5, 4]
 
 
+@needs_ale
 def test_ales_vector_environment_takes_seeds_of_any_size() -> None:
     with atari.make("breakout", ale_envs=2) as env:
         first = env.reset(seed=2**40)[0].copy()
