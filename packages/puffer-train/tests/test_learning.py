@@ -37,9 +37,8 @@ def bench():
     ],
 )
 def test_the_sanity_suite_is_learned(bench, name):
-    # On some processors one seed in four misses one bit of puffer_memory for good.
-    seeds = range(3 if name == "puffer_memory" else 1)
-    assert any(bench.learn(name, seed)[0] >= bench.BARS[name] for seed in seeds)
+    score, _ = bench.learn(name, seed=0)
+    assert score >= bench.BARS[name]
 
 
 def test_every_bar_is_tested(bench):
