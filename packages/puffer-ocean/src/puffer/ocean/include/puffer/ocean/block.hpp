@@ -203,7 +203,7 @@ class Blocks final : public Simulations {
     const Ints ticks = load_lanes<Ints>(cell.ticks.data()) + 1;
     store_lanes(cell.ticks.data(), ticks);
     bool ended = cell.block.step(io, Lanes{seed + i, cell.episodes.data(), cell.ticks.data()});
-    ended |= store_flags(io.truncations.data(), ticks >= all.max_steps);
+    ended |= store_flags(io.truncations.data(), ~less<kLanes>(ticks, all.max_steps));
     clear_flags<kLanes>(io.truncations.data(), io.terminals.data());
     const auto rewards = load_lanes<Floats>(cell.rewards.data()) + load_lanes<Floats>(io.rewards.data());
     store_lanes(cell.rewards.data(), rewards);

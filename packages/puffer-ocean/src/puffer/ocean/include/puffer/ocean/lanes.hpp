@@ -33,20 +33,45 @@ using Vector = typename detail::VectorOf<T, kLanes>::Type;
 namespace detail {
 // What GCC decides by the instruction set of the function in which it stands, before that is inlined:
 // AVX-512 compares into bits, and an `a < b` of such width from elsewhere is taken apart lane by lane,
-// as is a number that is repeated. By reference, for sets differ in how they pass vectors.
+// as is a number that is repeated. Through memory, for sets differ in how they pass and align vectors.
 template <std::size_t kLanes>
 struct Early;
-#define PUFFER_OCEAN_EARLY(lanes, attributes)                                                    \
-  template <>                                                                                    \
-  struct Early<lanes> {                                                                          \
-    attributes static void less(const auto& a, const auto& b, auto& mask) { mask = a < b; }      \
-    attributes static void equal(const auto& a, const auto& b, auto& mask) { mask = a == b; }    \
-    attributes static void choose(const auto& mask, const auto& a, const auto& b, auto& chosen) { \
-      chosen = mask ? a : b;                                                                     \
-    }                                                                                            \
-    attributes static void fill(auto number, auto& vector) {                                     \
-      vector = number - std::remove_cvref_t<decltype(vector)>{}; /* of -0 as well */             \
-    }                                                                                            \
+#define PUFFER_OCEAN_EARLY(lanes, attributes)                                                \
+  template <>                                                                                \
+  struct Early<lanes> {                                                                      \
+    template <class A, class B, class Mask>                                                  \
+    attributes static void less(const void* a, const void* b, void* mask) {                  \
+      A x;                                                                                   \
+      B y;                                                                                   \
+      std::memcpy(&x, a, sizeof(A));                                                         \
+      std::memcpy(&y, b, sizeof(B));                                                         \
+      const Mask result = x < y;                                                             \
+      std::memcpy(mask, &result, sizeof(Mask));                                              \
+    }                                                                                        \
+    template <class A, class B, class Mask>                                                  \
+    attributes static void equal(const void* a, const void* b, void* mask) {                 \
+      A x;                                                                                   \
+      B y;                                                                                   \
+      std::memcpy(&x, a, sizeof(A));                                                         \
+      std::memcpy(&y, b, sizeof(B));                                                         \
+      const Mask result = x == y;                                                            \
+      std::memcpy(mask, &result, sizeof(Mask));                                              \
+    }                                                                                        \
+    template <class Mask, class V>                                                           \
+    attributes static void choose(const void* mask, const void* a, const void* b, void* to) { \
+      Mask which;                                                                            \
+      V x, y;                                                                                \
+      std::memcpy(&which, mask, sizeof(Mask));                                               \
+      std::memcpy(&x, a, sizeof(V));                                                         \
+      std::memcpy(&y, b, sizeof(V));                                                         \
+      const V result = which ? x : y;                                                        \
+      std::memcpy(to, &result, sizeof(V));                                                   \
+    }                                                                                        \
+    template <class V, class T>                                                              \
+    attributes static void fill(T number, void* to) {                                        \
+      const V result = number - V{}; /* of -0 as well */                                     \
+      std::memcpy(to, &result, sizeof(V));                                                   \
+    }                                                                                        \
   };
 PUFFER_OCEAN_EARLY(lanes_of(Level::kBaseline), )
 #if PUFFER_OCEAN_X86
@@ -65,7 +90,7 @@ using MaskOf = std::remove_cvref_t<decltype(std::declval<const A&>() < std::decl
 template <std::size_t kLanes, class A, class B>
 detail::MaskOf<A, B> less(const A& a, const B& b) {
   detail::MaskOf<A, B> mask;
-  detail::Early<kLanes>::less(a, b, mask);
+  detail::Early<kLanes>::template less<A, B, decltype(mask)>(&a, &b, &mask);
   return mask;
 }
 
@@ -73,7 +98,7 @@ detail::MaskOf<A, B> less(const A& a, const B& b) {
 template <std::size_t kLanes, class A, class B>
 detail::MaskOf<A, B> equal(const A& a, const B& b) {
   detail::MaskOf<A, B> mask;
-  detail::Early<kLanes>::equal(a, b, mask);
+  detail::Early<kLanes>::template equal<A, B, decltype(mask)>(&a, &b, &mask);
   return mask;
 }
 
@@ -81,7 +106,7 @@ detail::MaskOf<A, B> equal(const A& a, const B& b) {
 template <std::size_t kLanes, class Mask, class V>
 V choose(const Mask& mask, const V& a, const V& b) {
   V chosen;
-  detail::Early<kLanes>::choose(mask, a, b, chosen);
+  detail::Early<kLanes>::template choose<Mask, V>(&mask, &a, &b, &chosen);
   return chosen;
 }
 
@@ -89,7 +114,7 @@ V choose(const Mask& mask, const V& a, const V& b) {
 template <std::size_t kLanes, class V, class T>
 V fill_lanes(T number) {
   V vector;
-  detail::Early<kLanes>::fill(number, vector);
+  detail::Early<kLanes>::template fill<V>(number, &vector);
   return vector;
 }
 
