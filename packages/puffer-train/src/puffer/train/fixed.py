@@ -55,7 +55,7 @@ class FixedCollector(Collector):
             note = _Note(rewards, terminals, truncations, masks, acted) if t else None
             if note is not None:
                 fresh[rows] = note.starts
-                if note.cut.any():
+                if note.cut is not None and note.cut.any():
                     self._keep_last(batch, note.cut)
             batch.forget(fresh[rows])
             if t < segments.horizon:
@@ -177,7 +177,7 @@ class _Note:
         self.ends = terminals | truncations
         self.valid = acted & masks
         self.starts = self.ends | ~acted  # an agent that comes back begins afresh
-        self.cut = truncations & ~terminals & self.valid
+        self.cut = truncations & ~terminals & self.valid if truncations.any() else None
 
 
 class _Columns:

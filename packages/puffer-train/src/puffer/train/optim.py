@@ -133,6 +133,10 @@ class Muon(torch.optim.Optimizer):
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Take one step with the learning rate of this optimizer's only group."""
+        self.advance()
+
+    def advance(self) -> None:
+        """Do as `step`, without what torch wraps around it, as in `OrthogonalMomentum`."""
         for part in self.parts:
             for group in part.param_groups:
                 group["lr"] = self.param_groups[0]["lr"]

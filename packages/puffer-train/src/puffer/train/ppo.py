@@ -127,6 +127,7 @@ class Steps:
     ) -> None:
         self.policy, self.optimizer = policy, optimizer
         self.workers = workers or Crew()
+        self.advance: Callable[[], Any] = getattr(optimizer, "advance", optimizer.step)
         self.minibatch_loss = _minibatch_loss
         self.sums: Parts = {}
 
@@ -175,7 +176,7 @@ class Steps:
             parts["grad_norm"] = workers.clip_gradients(most)
         else:
             parts["grad_norm"] = nn.utils.clip_grad_norm_(self.policy.parameters(), most)
-        self.optimizer.step()
+        self.advance()
 
 
 def segment_advantages(segments: Segments, config: TrainConfig) -> Tensor:

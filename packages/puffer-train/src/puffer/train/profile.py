@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 from puffer.train.parallel import Crew
 from puffer.train.trainer import Trainer
 
-WARM_UP, TRACED = 2, 2  # updates
+WARM_UP, TRACED = 2, 3  # updates
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -25,7 +25,8 @@ class Report:
         steps_per_second: agent steps, with nothing but the training running.
         phases: name -> its share of the time, 0..1; together 1.
         python: the share of the time, 0..1, in which neither an operation of torch nor the
-            environment ran. Measured while tracing, which slows Python down: an upper bound.
+            environment ran. Measured while tracing, which slows Python down and at times stops
+            it: an upper bound, of the update in which it was least.
         operations: name -> its own share of the time of all operations, the largest first.
     """
 
@@ -40,12 +41,12 @@ class Report:
             f"{self.steps_per_second:,.0f} steps/s",
             *_table("phase", self.phases),
             *_table("operation", self.operations),
-            f"Python between operations: at most {self.python:.0%}",
+            f"Python between operations: at most {self.python:.1%}",
         ]
 
 
 def profile_training(trainer: Trainer, seconds: float, trace: Path) -> Report:
-    """Train for at least `seconds`, then trace a few updates, on one thread, into `trace`.
+    """Train for at least `seconds`, then trace a few updates, on one thread; the last into `trace`.
 
     The trace is JSON that chrome://tracing and https://ui.perfetto.dev show.
 
@@ -61,14 +62,17 @@ def profile_training(trainer: Trainer, seconds: float, trace: Path) -> Report:
     phases = {name: value - before[name] for name, value in trainer.phases.items()}
     phases["rest"] = max(0.0, elapsed - sum(phases.values()))
     speed = (trainer.steps - steps) / elapsed
-    idle = _idle(trainer)
     trainer.crew = Crew(trainer.crew.parts)  # what other threads do is not traced
-    began = time.perf_counter()
-    with profile(activities=[ProfilerActivity.CPU]) as traced:
-        for _ in range(TRACED):
+    with profile(activities=[ProfilerActivity.CPU]):  # what it needs to begin is not Python's
+        trainer.train_update()
+    python = []
+    for _ in range(TRACED):
+        idle, began = _idle(trainer), time.perf_counter()
+        with profile(activities=[ProfilerActivity.CPU]) as traced:
             trainer.train_update()
-        traced_seconds = time.perf_counter() - began
-    idle = _idle(trainer) - idle
+            seconds = time.perf_counter() - began
+        idle = _idle(trainer) - idle
+        python.append(1 - (busy_seconds(traced.events() or ()) + idle) / seconds)
     trace.parent.mkdir(parents=True, exist_ok=True)
     traced.export_chrome_trace(str(trace))
     operations = {e.key: e.self_cpu_time_total for e in traced.key_averages() if "#" not in e.key}
@@ -77,7 +81,7 @@ def profile_training(trainer: Trainer, seconds: float, trace: Path) -> Report:
     return Report(
         steps_per_second=speed,
         phases={name: value / elapsed for name, value in phases.items()},
-        python=max(0.0, 1 - (busy_seconds(traced.events() or ()) + idle) / traced_seconds),
+        python=max(0.0, min(python)),
         operations={name: value / total for name, value in ranked},
     )
 

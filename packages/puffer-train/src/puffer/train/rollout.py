@@ -26,17 +26,19 @@ class EpisodeTracker:
     """Sums rewards per agent and remembers the returns and lengths of finished episodes."""
 
     def __init__(self, num_agents: int) -> None:
+        self._agents = np.arange(num_agents)
         self._returns = np.zeros(num_agents, np.float64)
         self._lengths = np.zeros(num_agents, np.int64)
         self._finished: list[tuple[np.ndarray, np.ndarray]] = []
 
     def step(self, rows: Index, rewards: np.ndarray, ends: np.ndarray, valid: np.ndarray) -> None:
         """Add one transition of the agents `rows`, of those that are `valid`."""
-        self._returns[rows] += rewards * valid
-        self._lengths[rows] += valid
+        lost = not valid.all()  # which is rare, and asking costs less than counting by flags
+        self._returns[rows] += rewards * valid if lost else rewards
+        self._lengths[rows] += valid if lost else 1
         if ends.any():
-            agents = np.arange(len(self._returns))[rows][ends]
-            whole = agents[valid[ends]]  # not those that were lost with their worker
+            agents = self._agents[rows][ends]
+            whole = agents[valid[ends]] if lost else agents  # not those lost with their worker
             self._finished.append((self._returns[whole], self._lengths[whole]))
             self._returns[agents] = 0
             self._lengths[agents] = 0
