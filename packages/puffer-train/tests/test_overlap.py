@@ -126,61 +126,56 @@ class Crowd(PufferEnv):
 
 
 @torch.no_grad()
-def naive_ratios(policy, segments):
-    """One transition after the other."""
+def naive_anchor(policy, segments):
+    """Log-probabilities and values by `policy`, one transition after the other."""
     policy = copy.deepcopy(policy)
+    log_probs, values = segments.log_probs.clone(), segments.values.clone()
     horizon, agents = segments.rewards.shape
-    ratios = torch.ones(horizon, agents)
     for n in range(agents):
         state = tuple(s[:, n : n + 1] for s in segments.state)
         for t in range(horizon):
             start = segments.starts[t, n : n + 1]
-            output, _, state = forward(
+            output, value, state = forward(
                 policy, segments.observations[t, n : n + 1], state, start if state else None
             )
             logits = output.double()
             if segments.action_masks is not None:
                 logits[~segments.action_masks[t, n : n + 1]] = -torch.inf
-            chosen = logits.log_softmax(-1)[0, segments.actions[t, n].long()]
             if segments.valid[t, n]:
-                ratios[t, n] = torch.exp(chosen - segments.log_probs[t, n])
-    return ratios
+                log_probs[t, n] = logits.log_softmax(-1)[0, segments.actions[t, n].long()]
+                values[t, n] = value
+    return log_probs, values
 
 
 @pytest.mark.parametrize("wrapper", [None, LSTMWrapper, MinGRUWrapper])
 @pytest.mark.parametrize("masked", [True, False])
-def test_an_update_begins_with_the_ratios_of_both_policies(wrapper, masked):
+def test_an_update_begins_with_what_the_policy_is_by_now(wrapper, masked):
     with puffer.vector.make(Crowd, backend="native", action_masks=masked) as vecenv:
         # Chunks of 3, 3 and 2 segments.
         trainer = make_trainer(vecenv, wrapper, normalize=True, minibatch_size=3 * 16)
-        real, seen = trainer._advantages, []
+        take, real, changes, given = trainer.ahead.take, trainer._advantages, [], []
+
+        def remember():
+            take()
+            segments = trainer.segments
+            given[:] = naive_anchor(trainer.policy, segments)
+            changes.append(float((given[0] - segments.log_probs).abs().max()))
+            changes.append(float((given[1] - segments.values).abs().max()))
 
         def advantages():
             segments = trainer.segments
             assert (segments.action_masks is not None) == masked
             assert not segments.valid.all()
-            naive = naive_ratios(trainer.policy, segments)
-            torch.testing.assert_close(segments.ratios, naive, atol=1e-5, rtol=1e-4)
-            seen.append(float((naive - 1).abs().max()))
-            result = real()
-            onward = dataclasses.replace(trainer.config.train, overlap=False)
-            clipped = dataclasses.replace(onward, vtrace_rho_clip=1.0, vtrace_c_clip=1.0)
-            assert torch.equal(result, overlap_free(segments, clipped))
-            if len(seen) > 1:
-                assert not torch.equal(result, overlap_free(segments, onward))
-            return result
+            torch.testing.assert_close(segments.log_probs, given[0], atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(segments.values, given[1], atol=1e-5, rtol=1e-4)
+            assert (segments.ratios == 1).all()
+            return real()
 
-        trainer._advantages = advantages
+        trainer.ahead.take, trainer._advantages = remember, advantages
         for _ in range(4):
             trainer.train_update()
-    assert seen[0] < 1e-5
-    assert min(seen[1:]) > 1e-2
-
-
-def overlap_free(segments, config):
-    from puffer.train.ppo import segment_advantages
-
-    return segment_advantages(segments, config)
+    assert max(changes[:2]) < 1e-5  # the first segments are the policy's own
+    assert min(changes[2:]) > 1e-3
 
 
 WORKERS = {"num_envs": 4, "num_workers": 2, "batch_size": 2, "overwork": True}

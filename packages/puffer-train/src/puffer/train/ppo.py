@@ -195,16 +195,23 @@ def segment_advantages(segments: Segments, config: TrainConfig) -> Tensor:
 
 
 @torch.no_grad()
-def measure_ratios(policy: nn.Module, segments: Segments, config: TrainConfig) -> None:
-    """Begin `segments.ratios` with what `policy` is by now, where another one has collected."""
+def anchor(policy: nn.Module, segments: Segments, config: TrainConfig) -> None:
+    """Begin `segments`, which another policy has collected, from what `policy` is by now.
+
+    Their probabilities and values become those of `policy`, so that the clip keeps it near itself,
+    as it is before the update, and not near what it was one update ago (the proximal policy of
+    Hilton et al. 2021, arXiv 2110.00641). How much likelier the actions have become since is
+    neglected: with V-trace's truncated ratios for that, or a clip around what it was, Breakout
+    stays at a hundredth of its score.
+    """
     size = max(1, (config.microbatch_size or config.minibatch_size) // segments.horizon)
     everyone = torch.arange(segments.num_agents, device=segments.ratios.device)
     for agents in torch.split(everyone, size):
-        log_probs, _, _ = _evaluate(policy, segments, agents, config)
-        chosen = segments.log_probs.index_select(1, agents)
-        ratios = (log_probs.view_as(chosen) - chosen).exp()
+        log_probs, _, values = _evaluate(policy, segments, agents, config)
         valid = segments.valid.index_select(1, agents)
-        segments.ratios.index_copy_(1, agents, ratios.where(valid, 1.0))
+        for stored, new in ((segments.log_probs, log_probs), (segments.values, values)):
+            old = stored.index_select(1, agents)
+            stored.index_copy_(1, agents, new.view_as(old).where(valid, old))
 
 
 def draw_segments(

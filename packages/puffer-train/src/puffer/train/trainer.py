@@ -27,7 +27,7 @@ from puffer.train.optim import anneal, let_record, make_optimizer, set_learning_
 from puffer.train.overlap import Ahead
 from puffer.train.parallel import Crew
 from puffer.train.perceptron import Perceptron
-from puffer.train.ppo import measure_ratios, segment_advantages, update
+from puffer.train.ppo import anchor, segment_advantages, update
 from puffer.train.recorded import RecordedSteps
 from puffer.train.recording import Recording
 from puffer.train.rollout import Collector
@@ -147,7 +147,7 @@ class Trainer:
         began = time.perf_counter()
         self._check_finite()
         if self.ahead is not None:
-            measure_ratios(self.policy, segments, train)
+            anchor(self.policy, segments, train)
         advantages = self._advantages()
         middle = time.perf_counter()
         losses = update(
