@@ -202,7 +202,7 @@ def anchor(policy: nn.Module, segments: Segments, config: TrainConfig) -> None:
     as it is before the update, and not near what it was one update ago (the proximal policy of
     Hilton et al. 2021, arXiv 2110.00641). How much likelier the actions have become since is
     neglected: with V-trace's truncated ratios for that, or a clip around what it was, Breakout
-    stays at a hundredth of its score.
+    stays at a hundredth of its score. Values after the segment stay the other policy's.
     """
     size = max(1, (config.microbatch_size or config.minibatch_size) // segments.horizon)
     everyone = torch.arange(segments.num_agents, device=segments.ratios.device)

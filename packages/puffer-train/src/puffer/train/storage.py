@@ -22,7 +22,7 @@ class Segments:
         observations: `(T, N, *shape)`, the observation that transition t starts from.
         actions: `(T, N, *shape)`, as sampled: a Box's actions are neither clipped nor rounded.
         action_masks: `(T, N, sum of nvec)` bool, the actions that were allowed; None: all.
-        log_probs: `(T, N)` float32, of the action under the policy that chose it.
+        log_probs: `(T, N)` float32, of the action under the policy that chose it; see `ppo.anchor`.
         values: `(T, N)` float32, of observation t.
         rewards: `(T, N)` float32, as the environment gave them, until `shape_rewards`.
         cut_values: `(T, N)` float32, of the observation that a truncation cut off; else 0.
@@ -31,7 +31,7 @@ class Segments:
         valid: `(T, N)` bool, the transition belongs to a live agent.
         bootstrap_values: `(N,)` float32, of the observation after the segment.
         ratios: `(T, N)` float32, the action's probability when it was last learned from, divided
-            by that when it was chosen; 1 before.
+            by `log_probs`'; 1 before.
         state: the recurrent state before observation 0; empty for a feed-forward policy.
     """
 
