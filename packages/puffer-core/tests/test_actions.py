@@ -117,6 +117,27 @@ def test_any_integer_is_a_discrete_action(given: Any) -> None:
     assert ActionLayout.of(spaces.Discrete(3)).unpack(given) == 2
 
 
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Discrete(3, start=-1),
+        spaces.Discrete(5000, start=2),
+        spaces.MultiDiscrete([3, 2], start=[1, 0]),
+        spaces.Box(-1, 1, (2,)),
+    ],
+)
+def test_valid_actions_are_unpacked_alike(space: Any) -> None:
+    layout = ActionLayout.of(space)
+    row = layout.new_row()
+    for _ in range(20):
+        sample = space.sample()
+        layout.pack(sample, row)
+        flat = row.tolist() if row.ndim == 0 else row
+        unpacked = layout.unpack_valid(flat)
+        assert np.array_equal(unpacked, sample)
+        assert type(unpacked) is type(layout.unpack(flat))
+
+
 PAIR = spaces.Dict({"a": spaces.Discrete(3), "b": spaces.MultiDiscrete([2, 4])})
 
 

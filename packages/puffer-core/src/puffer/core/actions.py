@@ -95,7 +95,7 @@ class ActionLayout:
             and self.space.dtype.kind == "f"
             and (c.categories or c.dtype.kind != "f")
         ]
-        self.unpack = self._reader()
+        self.unpack, self.unpack_valid = self._readers()
 
     @classmethod
     def of(
@@ -115,6 +115,12 @@ class ActionLayout:
 
     Raises:
         ActionError: a wrong shape or dtype, or a category that there is not.
+    """
+
+    unpack_valid: Callable[[Any], Any]
+    """Do as `unpack`, sooner, with what is known to be in the flat space: all else is undefined.
+
+    The action of a lone Discrete must be an int.
     """
 
     def pack(self, sample: Any, row: np.ndarray) -> None:
@@ -140,12 +146,14 @@ class ActionLayout:
         low = np.array([c.low for c in self.columns], dtype)
         return Box(low, np.array([c.high for c in self.columns], dtype), dtype=dtype.type)
 
-    def _reader(self) -> Callable[[Any], Any]:
+    def _readers(self) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+        """Return `unpack` and `unpack_valid`."""
         if isinstance(self.original, Discrete):
-            return _discrete_reader(self.original, self.columns[0])
+            return _discrete_readers(self.original, self.columns[0])
+        read: Callable[[Any], Any] = self._read_columns
         if isinstance(self.original, Box):
-            return _box_reader(self.original, self.columns)
-        return self._read_columns
+            read = _box_reader(self.original, self.columns)
+        return read, read
 
     def _read_columns(self, action: Any) -> Any:
         given = np.asarray(action)
@@ -176,7 +184,9 @@ class ActionLayout:
                 )
 
 
-def _discrete_reader(space: Discrete, column: Column) -> Callable[[Any], np.integer[Any]]:
+def _discrete_readers(
+    space: Discrete, column: Column
+) -> tuple[Callable[[Any], np.integer[Any]], Callable[[Any], np.integer[Any]]]:
     n, start, index = int(space.n), int(space.start), operator.index
     # What the space itself samples: its `contains`, which many environments ask, is slow on ints.
     sampled = space.dtype.type
@@ -191,7 +201,7 @@ def _discrete_reader(space: Discrete, column: Column) -> Callable[[Any], np.inte
             return prepared[value] if value < _PREPARED else sampled(start + value)
         raise ActionError(f"{column.name}: expected 0 to {n - 1}, got {value}")
 
-    return read
+    return read, prepared.__getitem__ if n <= _PREPARED else read
 
 
 def _box_reader(space: Box, columns: list[Column]) -> Callable[[Any], np.ndarray]:

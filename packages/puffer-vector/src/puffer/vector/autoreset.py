@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -126,10 +126,14 @@ class GymnasiumRows:
 
     def __init__(self, envs: Sequence[GymnasiumAutoreset], buffers: Buffers) -> None:
         self._envs, self._buffers = envs, buffers
-        self._stages = [(i, *env.env.stages()) for i, env in enumerate(envs)]
-        self._rewards = buffers.rewards.data  # faster than an array, one by one
+        self._stages = [(i, *env.env.stages()[1:]) for i, env in enumerate(envs)]
+        # Faster than arrays, one by one.
+        self._rewards, self._terminals, self._truncations = (
+            array.data for array in (buffers.rewards, buffers.terminals, buffers.truncations)
+        )
         self._returns = [0.0] * len(envs)
-        self._lengths = np.zeros(len(envs), np.int64)
+        self._steps = 0  # of all together
+        self._begun = [0] * len(envs)  # what that was when the episode began
         self._waiting: set[int] = set()  # rows whose next step is spent on a reset
         self._numbers = buffers.actions.ndim == 1  # an action is one number
         # What most steps of most environments leave in their rows.
@@ -146,32 +150,38 @@ class GymnasiumRows:
 
     def forget(self, i: int) -> None:
         """Begin to count an episode of environment `i`."""
-        self._returns[i], self._lengths[i] = 0.0, 0
+        self._returns[i], self._begun[i] = 0.0, self._steps
         self._waiting.discard(i)
 
     def step(self, actions: np.ndarray, only: int | None = None) -> Infos:
-        """Act in every environment, or in one; begin the next episodes where some have ended."""
+        """Act in every environment, or in one; begin the next episodes where some have ended.
+
+        Args:
+            actions: of all, which are in the space; or of one, which may be anything.
+            only: the one.
+        """
         stages = self._stages
+        given: Iterable[Any] = actions.tolist() if self._numbers else actions
         if only is None:
             for array, value in self._usual:
                 array.fill(value)
-            self._lengths += 1
+            self._steps += 1
+            given = map(self._envs[0].env.emulated.action.unpack_valid, given)
         else:
             stages = stages[only : only + 1]
             for array, value in self._usual:
                 array[only] = value
-            self._lengths[only] += 1
+            self._begun[only] -= 1
+            given = map(self._envs[only].env.emulated.action.unpack, given)
         rewards, returns, waiting = self._rewards, self._returns, self._waiting
         masks = self._buffers.action_masks
         infos: Infos = []
-        for (i, read, act, place), action in zip(
-            stages, actions.tolist() if self._numbers else actions, strict=True
-        ):
+        for (i, act, place), action in zip(stages, given, strict=True):
             self.turn = i
             if waiting and i in waiting:
                 self._begin_late(i)
                 continue
-            observation, reward, terminal, truncation, info = act(read(action))
+            observation, reward, terminal, truncation, info = act(action)
             place(observation)
             try:
                 rewards[i] = reward
@@ -189,7 +199,8 @@ class GymnasiumRows:
     ) -> dict[str, Any]:
         """Return the info of the episode that has ended, and begin the next one."""
         env, buffers = self._envs[i], self._buffers
-        info = {**episode_info(self._returns[i], int(self._lengths[i]), own), "agent_id": i}
+        info = episode_info(self._returns[i], self._steps - self._begun[i], own)
+        info["agent_id"] = i
         self.forget(i)
         if buffers.final_observations is not None:
             buffers.final_observations[i] = buffers.observations[i]
@@ -197,8 +208,8 @@ class GymnasiumRows:
             self._waiting.add(i)
         else:
             env.env.reset()  # clears the row's reward, too
-            buffers.rewards[i] = reward
-        buffers.terminals[i], buffers.truncations[i] = terminal, truncation
+            self._rewards[i] = reward
+        self._terminals[i], self._truncations[i] = terminal, truncation
         return info
 
     def _begin_late(self, i: int) -> None:

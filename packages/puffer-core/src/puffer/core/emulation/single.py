@@ -90,6 +90,8 @@ class GymnasiumPufferEnv(gymnasium.Env[np.ndarray, Any]):
         """Make the arrays of `buf` (one row each) the ones that `reset` and `step` write."""
         buf.check(self, "GymnasiumPufferEnv")
         self._buffers = buf
+        outcome = buf.rewards, buf.terminals, buf.truncations, buf.masks
+        self._outcome: list[Any] = [array.data for array in outcome]  # faster for one number
         self._place = self.emulated.observation.bind(buf.observations[0, ...])
         self._step = _refuse_to_step
 
@@ -102,8 +104,8 @@ class GymnasiumPufferEnv(gymnasium.Env[np.ndarray, Any]):
         observation, info = self.env.reset(seed=seed, **given)
         row = self._place_checked(observation) if self._check_next else self._place(observation)
         if (buf := self._buffers) is not None:
-            buf.rewards[0], buf.terminals[0], buf.truncations[0] = 0.0, False, False
-            buf.masks[0] = True
+            rewards, terminals, truncations, masks = self._outcome
+            rewards[0], terminals[0], truncations[0], masks[0] = 0.0, False, False, True
             if buf.action_masks is not None:
                 fill_action_mask(buf.action_masks[0], observation, info, "action_mask")
         if self._step is _refuse_to_step:
