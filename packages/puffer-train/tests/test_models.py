@@ -10,8 +10,11 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 
 from puffer.core.emulation import GymnasiumPufferEnv
 from puffer.core.errors import UsageError
+from puffer.core.registry import EnvSpec
 from puffer.train import actions as act
 from puffer.train.cleanrl import Policy, RecurrentPolicy
+from puffer.train.config import PolicyConfig
+from puffer.train.launch import make_policy
 from puffer.train.models import (
     Convolutional,
     Default,
@@ -73,6 +76,28 @@ def test_image_policies_take_the_axes_as_they_are_meant():
     last.load_state_dict(first.state_dict())
     image = torch.randint(0, 256, (2, 3, 64, 48), dtype=torch.uint8)
     torch.testing.assert_close(last(image.permute(0, 2, 3, 1))[0], first(image)[0])
+
+
+@pytest.mark.parametrize("policy", [Convolutional, ResNet])
+def test_with_a_layer_norm_the_scale_of_the_hidden_layer_does_not_matter(policy):
+    env = Seeing(64, 64, 3)
+    model = policy(env, hidden_size=64, layer_norm=True)
+    image = torch.randint(0, 256, (5, 64, 64, 3), dtype=torch.uint8)
+    hidden = []
+    for scale in (100.0, 0.1):
+        with torch.no_grad():
+            model.encoder.weight *= scale
+            model.encoder.bias *= scale
+        hidden.append(model.encode_observations(image))
+    torch.testing.assert_close(hidden[0], hidden[1], rtol=0, atol=1e-2)
+    assert (hidden[0] > 0).float().mean() == pytest.approx(0.5, abs=0.2)
+    assert "norm.weight" not in policy(env).state_dict()
+
+
+def test_a_policy_without_a_layer_norm_says_so(match_class):
+    spec = EnvSpec("test/match", match_class)
+    with pytest.raises(UsageError, match=r"policy\.layer_norm: default takes no such argument"):
+        make_policy(spec, PolicyConfig(layer_norm=True), match_class(num_envs=1), 0)
 
 
 def test_the_nature_network_has_the_published_size():

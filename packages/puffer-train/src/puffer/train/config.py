@@ -172,6 +172,8 @@ class PolicyConfig:
     """Recurrent cell between encoder and decoder."""
     norm_observations: bool = False
     """Give observations mean 0 and deviation 1, as far as was seen."""
+    layer_norm: bool = False
+    """Normalize the hidden layer of a policy for images, where rewards are rare."""
 
     def __post_init__(self) -> None:
         _require(self, "hidden_size", "a number > 0", lambda x: x > 0)

@@ -100,8 +100,13 @@ def make_policy(spec: EnvSpec, config: PolicyConfig, env: Any, seed: int) -> nn.
     """
     name = spec.policy if config.name == "default" and spec.policy else config.name
     cls: Any = Default if name == "default" else load_object(name, "--policy")
-    kwargs = {"hidden_size": config.hidden_size}
+    kwargs = {"hidden_size": config.hidden_size, "layer_norm": config.layer_norm}
     accepted = inspect.signature(cls).parameters
+    if config.layer_norm and "layer_norm" not in accepted:
+        raise UsageError(
+            f"policy.layer_norm: {name} takes no such argument: leave it out, or take a policy for "
+            "images"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "weights"))
         policy: nn.Module = cls(env, **{k: v for k, v in kwargs.items() if k in accepted})

@@ -24,12 +24,16 @@ class Image(nn.Module):
     Args:
         env: anything with `single_observation_space` and `single_action_space`.
         hidden_size: width of the layer behind the convolutions.
+        layer_norm: give that layer's sums mean 0 and deviation 1 before the nonlinearity (Ba et
+            al. 2016, arXiv 1607.06450), and scale bytes to -1..1, since the norm would amplify
+            what all images share: where rewards are rare, units that noise shrinks to nothing
+            otherwise stop the learning.
 
     Raises:
         UsageError: the observations are no images, or smaller than the convolutions need.
     """
 
-    def __init__(self, env: Any, hidden_size: int) -> None:
+    def __init__(self, env: Any, hidden_size: int, layer_norm: bool) -> None:
         super().__init__()
         self.hidden_size = hidden_size
         space = env.single_observation_space
@@ -39,7 +43,9 @@ class Image(nn.Module):
             )
         self.channels_last = space.shape[2] < space.shape[0]
         channels = space.shape[2] if self.channels_last else space.shape[0]
-        self.scale = 1 / 255 if space.dtype == np.uint8 else 1.0
+        is_bytes = space.dtype == np.uint8
+        self.scale = 1 / 255 if is_bytes else 1.0
+        self.centred = layer_norm and is_bytes
         self.convolutions = self._convolutions(channels)
         try:
             with torch.no_grad():
@@ -50,6 +56,7 @@ class Image(nn.Module):
                 "take another policy"
             ) from None
         self.encoder = layer_init(nn.Linear(width, hidden_size))
+        self.norm = nn.LayerNorm(hidden_size) if layer_norm else None
         self.heads = Heads(env, hidden_size)
         self.value_head = layer_init(nn.Linear(hidden_size, 1), std=1.0)
 
@@ -63,7 +70,8 @@ class Image(nn.Module):
 
     def encode_observations(self, observations: Tensor) -> Tensor:
         """Return the hidden layer `(batch, hidden_size)`."""
-        return torch.relu(self.encoder(self.convolutions(self._image(observations))))
+        sums = self.encoder(self.convolutions(self._image(observations)))
+        return torch.relu(sums if self.norm is None else self.norm(sums.float()))
 
     def decode_actions(self, hidden: Tensor, lookup: Any = None) -> tuple[ActionOutput, Tensor]:
         """Return the actions' logits or distribution, and values, from the hidden layer."""
@@ -71,6 +79,8 @@ class Image(nn.Module):
 
     def _image(self, observations: Tensor) -> Tensor:
         image = observations.float() * self.scale
+        if self.centred:
+            image = (image - 0.5) * 2
         return image.permute(0, 3, 1, 2) if self.channels_last else image
 
 
@@ -80,8 +90,8 @@ class Convolutional(Image):
     Arguments of `Image`.
     """
 
-    def __init__(self, env: Any, hidden_size: int = 512) -> None:
-        super().__init__(env, hidden_size)
+    def __init__(self, env: Any, hidden_size: int = 512, layer_norm: bool = False) -> None:
+        super().__init__(env, hidden_size, layer_norm)
 
     def _convolutions(self, channels: int) -> nn.Module:
         return nn.Sequential(
@@ -101,14 +111,19 @@ class ResNet(Image):
     Args:
         env: as for `Image`.
         hidden_size: as for `Image`.
+        layer_norm: as for `Image`.
         widths: channels of the three stages; Cobbe et al. 2020 (Procgen) take these, too.
     """
 
     def __init__(
-        self, env: Any, hidden_size: int = 256, widths: tuple[int, ...] = (16, 32, 32)
+        self,
+        env: Any,
+        hidden_size: int = 256,
+        layer_norm: bool = False,
+        widths: tuple[int, ...] = (16, 32, 32),
     ) -> None:
         self._widths = widths
-        super().__init__(env, hidden_size)
+        super().__init__(env, hidden_size, layer_norm)
 
     def _convolutions(self, channels: int) -> nn.Module:
         stages: list[nn.Module] = []
