@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.utils.env_checker import data_equivalence
 
 from puffer.core.actions import ActionLayout
 from puffer.core.errors import ActionError, SpaceError
@@ -124,18 +125,18 @@ def test_any_integer_is_a_discrete_action(given: Any) -> None:
         spaces.Discrete(5000, start=2),
         spaces.MultiDiscrete([3, 2], start=[1, 0]),
         spaces.Box(-1, 1, (2,)),
+        spaces.Box(-1, 1, ()),
+        spaces.Tuple((spaces.Box(-1, 1, (2,)), spaces.Discrete(3))),
     ],
 )
-def test_valid_actions_are_unpacked_alike(space: Any) -> None:
+def test_rows_of_actions_are_unpacked_as_each_is(space: Any) -> None:
     layout = ActionLayout.of(space)
-    row = layout.new_row()
-    for _ in range(20):
-        sample = space.sample()
-        layout.pack(sample, row)
-        flat = row.tolist() if row.ndim == 0 else row
-        unpacked = layout.unpack_valid(flat)
-        assert np.array_equal(unpacked, sample)
-        assert type(unpacked) is type(layout.unpack(flat))
+    rows = np.stack([layout.space.sample() for _ in range(20)])
+    unpacked = list(layout.unpack_rows(rows))
+    expected = [layout.unpack(row) for row in rows]
+    rows[...] = 0
+    assert [type(action) for action in unpacked] == [type(action) for action in expected]
+    assert all(map(data_equivalence, unpacked, expected))
 
 
 PAIR = spaces.Dict({"a": spaces.Discrete(3), "b": spaces.MultiDiscrete([2, 4])})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from puffer.core.spaces import (
 )
 
 Values = list[Any]  # one Python number per column of a flat action
+Reader = Callable[[Any], Any]
 _MAX_CATEGORIES = 2**31 - 1  # action buffers are int32
 _PREPARED = 1024  # actions of a lone Discrete that are made once
 
@@ -95,7 +97,7 @@ class ActionLayout:
             and self.space.dtype.kind == "f"
             and (c.categories or c.dtype.kind != "f")
         ]
-        self.unpack, self.unpack_valid = self._readers()
+        self.unpack, self.unpack_rows = self._readers()
 
     @classmethod
     def of(
@@ -117,10 +119,10 @@ class ActionLayout:
         ActionError: a wrong shape or dtype, or a category that there is not.
     """
 
-    unpack_valid: Callable[[Any], Any]
-    """Do as `unpack`, sooner, with what is known to be in the flat space: all else is undefined.
+    unpack_rows: Callable[[np.ndarray], Iterable[Any]]
+    """Return what `unpack` makes of each row, sooner, where all are known to be in the flat space.
 
-    The action of a lone Discrete must be an int.
+    Whatever else is among them has no defined result.
     """
 
     def pack(self, sample: Any, row: np.ndarray) -> None:
@@ -146,14 +148,16 @@ class ActionLayout:
         low = np.array([c.low for c in self.columns], dtype)
         return Box(low, np.array([c.high for c in self.columns], dtype), dtype=dtype.type)
 
-    def _readers(self) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
-        """Return `unpack` and `unpack_valid`."""
+    def _readers(self) -> tuple[Reader, Callable[[np.ndarray], Iterable[Any]]]:
+        """Return `unpack` and `unpack_rows`."""
         if isinstance(self.original, Discrete):
             return _discrete_readers(self.original, self.columns[0])
-        read: Callable[[Any], Any] = self._read_columns
+        read: Reader = self._read_columns
         if isinstance(self.original, Box):
             read = _box_reader(self.original, self.columns)
-        return read, read
+            if self.original.shape:
+                return read, np.ndarray.copy  # its rows are views of what nobody else has
+        return read, functools.partial(map, read)
 
     def _read_columns(self, action: Any) -> Any:
         given = np.asarray(action)
@@ -186,7 +190,7 @@ class ActionLayout:
 
 def _discrete_readers(
     space: Discrete, column: Column
-) -> tuple[Callable[[Any], np.integer[Any]], Callable[[Any], np.integer[Any]]]:
+) -> tuple[Reader, Callable[[np.ndarray], Iterable[Any]]]:
     n, start, index = int(space.n), int(space.start), operator.index
     # What the space itself samples: its `contains`, which many environments ask, is slow on ints.
     sampled = space.dtype.type
@@ -201,7 +205,9 @@ def _discrete_readers(
             return prepared[value] if value < _PREPARED else sampled(start + value)
         raise ActionError(f"{column.name}: expected 0 to {n - 1}, got {value}")
 
-    return read, prepared.__getitem__ if n <= _PREPARED else read
+    if n > _PREPARED:
+        return read, functools.partial(map, read)
+    return read, lambda rows: map(prepared.__getitem__, rows.tolist())
 
 
 def _box_reader(space: Box, columns: list[Column]) -> Callable[[Any], np.ndarray]:

@@ -141,7 +141,7 @@ def action_writer(
         write_actions, out=out, space=space, agents_per_env=agents_per_env
     )
     if isinstance(space, Box):
-        return write_slowly
+        return _number_writer(out, space, write_slowly)
     shape, size = out.shape, out.size
     limit: Any = int(space.n) if isinstance(space, Discrete) else space.nvec
     all_fit = np.logical_and.reduce
@@ -157,6 +157,28 @@ def action_writer(
             else:
                 fit = all_fit(given.view(unsigned) < limit, axis=None)
             if fit:
+                out[...] = given
+                return
+        write_slowly(actions)  # which says what is wrong
+
+    return write
+
+
+def _number_writer(
+    out: np.ndarray, space: Box, write_slowly: Callable[[npt.ArrayLike], None]
+) -> Callable[[npt.ArrayLike], None]:
+    shape, dtype = out.shape, out.dtype
+    low, high = (np.broadcast_to(bound, shape).copy() for bound in (space.low, space.high))
+    inside = np.empty((2, *shape), np.bool_)
+    above, below, compare = inside[0], inside[1], np.less_equal
+    all_inside = np.ones_like(inside).tobytes()
+
+    def write(actions: npt.ArrayLike) -> None:
+        given = np.asarray(actions)
+        if given.dtype == dtype and given.shape == shape:
+            compare(low, given, above)
+            compare(given, high, below)
+            if inside.tobytes() == all_inside:
                 out[...] = given
                 return
         write_slowly(actions)  # which says what is wrong

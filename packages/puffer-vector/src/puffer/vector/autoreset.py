@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -127,6 +127,7 @@ class GymnasiumRows:
     def __init__(self, envs: Sequence[GymnasiumAutoreset], buffers: Buffers) -> None:
         self._envs, self._buffers = envs, buffers
         self._stages = [(i, *env.env.stages()[1:]) for i, env in enumerate(envs)]
+        self._layout = envs[0].env.emulated.action
         # Faster than arrays, one by one.
         self._rewards, self._terminals, self._truncations = (
             array.data for array in (buffers.rewards, buffers.terminals, buffers.truncations)
@@ -135,15 +136,15 @@ class GymnasiumRows:
         self._steps = 0  # of all together
         self._begun = [0] * len(envs)  # what that was when the episode began
         self._waiting: set[int] = set()  # rows whose next step is spent on a reset
-        self._numbers = buffers.actions.ndim == 1  # an action is one number
-        # What most steps of most environments leave in their rows.
-        self._usual: list[tuple[np.ndarray, bool]] = [
-            (buffers.terminals, False),
-            (buffers.truncations, False),
-            (buffers.masks, True),
-        ]
+        # What most steps of most environments leave in their rows, as bytes: sooner than by arrays.
+        usual = [(buffers.terminals, 0), (buffers.truncations, 0), (buffers.masks, 1)]
         if buffers.action_masks is not None:
-            self._usual.append((buffers.action_masks, True))
+            usual.append((buffers.action_masks, 1))
+        self._usual = [
+            (array.reshape(len(envs), -1).view(np.uint8), bytes([value]) * array.size)
+            for array, value in usual
+        ]
+        self._flags = [(rows.reshape(-1).data, content) for rows, content in self._usual]
         self.turn = 0
         for i, env in enumerate(envs):
             env.row = self, i
@@ -161,18 +162,17 @@ class GymnasiumRows:
             only: the one.
         """
         stages = self._stages
-        given: Iterable[Any] = actions.tolist() if self._numbers else actions
         if only is None:
-            for array, value in self._usual:
-                array.fill(value)
+            for flags, usual in self._flags:
+                flags[:] = usual
             self._steps += 1
-            given = map(self._envs[0].env.emulated.action.unpack_valid, given)
+            given = self._layout.unpack_rows(actions)
         else:
             stages = stages[only : only + 1]
-            for array, value in self._usual:
-                array[only] = value
+            for rows, usual in self._usual:
+                rows[only] = usual[0]
             self._begun[only] -= 1
-            given = map(self._envs[only].env.emulated.action.unpack, given)
+            given = map(self._layout.unpack, actions)
         rewards, returns, waiting = self._rewards, self._returns, self._waiting
         masks = self._buffers.action_masks
         infos: Infos = []
