@@ -104,6 +104,11 @@ class Crew:
         self._messages: dict[int, Any] = {}  # of groups not yet returned by `finished`
         self._taken = 0  # posts of busy groups; an interrupted `finished` leaves them to the next
         self._ordered = [0] * num_workers  # how many groups each worker was ever given
+        # What `commands` and `statuses` hold when all groups step together, and when all have.
+        self._all = tuple(range(num_groups))
+        self._all_step, self._all_run, self._all_done = (
+            bytes([code] * num_groups) for code in (STEP, RUNNING, DONE)
+        )
         self._next_check = 0.0
         try:
             self._busy = dict.fromkeys(
@@ -157,6 +162,13 @@ class Crew:
         now = time.monotonic()
         if now > self._next_check:
             self.check()
+        if self._groups_per_worker == 1 and groups == self._all:  # the usual case, at once
+            self._statuses[:] = self._all_run
+            self._commands[:] = self._all_step
+            self._busy = dict.fromkeys(groups, now)
+            for place in self._places:
+                place[-1]()
+            return
         order = self._order
         for group in groups:
             order(group, STEP, now)
@@ -189,6 +201,9 @@ class Crew:
                 self._waiter.wait(self._done, self.check, CHECK_SECONDS)
                 self._taken += 1
             busy, statuses = self._busy, bytes(self._statuses)
+            if statuses == self._all_done and self._taken == len(busy) == len(statuses):
+                done = list(self._all)
+                break
             done = [group for group in busy if statuses[group]]
             if len(done) != self._taken:
                 # A status may be seen before its post: what it stands for is not ours to read yet.

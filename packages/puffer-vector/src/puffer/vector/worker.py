@@ -112,7 +112,7 @@ class Worker:
         arrays = line.block.arrays()
         first, last = job.worker * job.num_groups, (job.worker + 1) * job.num_groups
         self._closing = arrays.pop("closing").data
-        self._begun = arrays.pop("begun")
+        self._begun: Any = arrays.pop("begun").data
         self._queue = arrays.pop("queues")[first:last].data
         self._commands = arrays.pop("commands")[first:last].data
         self._statuses = arrays.pop("statuses")[first:last].data
