@@ -211,9 +211,33 @@ def sb3_vector(creators: list[Any], name: str) -> Entry:
     return Entry(lambda: vecenv.step(choose())[1], len(creators), vecenv.close)
 
 
+def bare_loop(creators: list[Any]) -> Entry:
+    """Return an entry for a loop that does nothing but step and reset: what none can undercut."""
+    envs = [creator() for creator in creators]
+    for seed, env in enumerate(envs):
+        env.reset(seed=seed)
+    choose = actions_for(envs[0].action_space, len(envs))
+
+    def advance() -> Any:
+        rewards = []
+        for env, action in zip(envs, choose(), strict=True):
+            _, reward, terminal, truncation, _ = env.step(action)
+            rewards.append(reward)
+            if terminal or truncation:
+                env.reset()
+        return rewards
+
+    def close() -> None:
+        for env in envs:
+            env.close()
+
+    return Entry(advance, len(envs), close)
+
+
 def others(creators: list[Any]) -> dict[str, Callable[[], Entry]]:
     """Return the vector environments of Gymnasium and, where installed, Stable-Baselines3."""
     entries: dict[str, Callable[[], Entry]] = {
+        "a bare loop, for comparison": lambda: bare_loop(creators),
         "Gymnasium Sync": lambda: gymnasium_vector(creators, SyncVectorEnv),
         "  autoreset in the same step": lambda: gymnasium_vector(
             creators, SyncVectorEnv, autoreset_mode="SameStep"
