@@ -13,6 +13,7 @@ Families whose packages are not installed are left out, with one line that says 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import platform
 import statistics
@@ -64,6 +65,10 @@ def raw(family: str, name: str, bound: Any) -> Advance:
         bound.close()
         keys = ("glyphs", "blstats", "message")
         return single(gymnasium.make(name, observation_keys=keys, disable_env_checker=True))
+    if family == "magent":
+        bound.close()
+        own = importlib.import_module("magent2.environments.battle_v4")
+        return parallel(own.parallel_env(max_cycles=1000))
     if isinstance(bound, PufferEnv):
         return native(bound)
     env = bound.env
