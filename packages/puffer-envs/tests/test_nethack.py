@@ -73,6 +73,28 @@ def test_a_death_terminates() -> None:
 
 
 @needs_nle
+@pytest.mark.parametrize("name", [name for name in nethack.HELP if "Challenge" not in name])
+def test_a_step_does_what_that_of_nle_does(name: str) -> None:
+    ours, own = (nethack.env_creator(name)(max_episode_steps=150).env for _ in range(2))
+    assert ours._step == ours._press
+    own._step = own.env.step
+    rng = np.random.default_rng(0)
+    for seed in (1, 2, None):
+        begun = [game.reset(seed=seed)[0].values() for game in (ours, own)]
+        for one, other in zip(*begun, strict=True):
+            np.testing.assert_array_equal(one, other)
+        ended = False
+        while not ended:
+            action = int(rng.integers(ours.action_space.n))
+            (seen, *outcome), (expected, *same) = ours.step(action), own.step(action)
+            assert outcome == same
+            assert list(seen) == list(expected)
+            for key, value in expected.items():
+                np.testing.assert_array_equal(seen[key], value)
+            ended = outcome[1] or outcome[2]
+
+
+@needs_nle
 def test_a_task_that_is_done_has_the_perf_of_one() -> None:
     env = nethack.env_creator("NetHackStaircase-v0")(max_episode_steps=2)
     env.reset(seed=1)
