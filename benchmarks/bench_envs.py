@@ -64,7 +64,8 @@ def raw(family: str, name: str, bound: Any) -> Advance:
     if family in ("nethack", "minihack"):  # ours changes the engine's object
         bound.close()
         keys = ("glyphs", "blstats", "message")
-        return single(gymnasium.make(name, observation_keys=keys, disable_env_checker=True))
+        options = {"observation_keys": keys, "fix_moon_phase": True, "disable_env_checker": True}
+        return single(SameGames(gymnasium.make(name, **options)))
     if family == "magent":
         bound.close()
         own = importlib.import_module("magent2.environments.battle_v4")
@@ -75,6 +76,22 @@ def raw(family: str, name: str, bound: Any) -> Advance:
     while type(env).__module__.startswith("puffer."):
         env = getattr(env, "env", None) or env.engine
     return parallel(env) if hasattr(env, "possible_agents") else single(env)
+
+
+class SameGames(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """NLE, with the games that ours begins: a deep dungeon costs twice what a small one does."""
+
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
+        self.step = env.step  # type: ignore[method-assign]
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        """Begin the next game."""
+        if seed is not None:
+            self._seeds = np.random.default_rng(seed)
+        core, disp = (int(n) for n in self._seeds.integers(2**31, size=2))
+        self.unwrapped.seed(core=core, disp=disp, reseed=False)
+        return self.env.reset()
 
 
 def single(env: Any) -> Advance:
