@@ -96,15 +96,15 @@ class SameGames(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 def single(env: Any) -> Advance:
     """Return what steps a Gymnasium environment, or one of the old interface."""
-    space = to_gymnasium_space(env.action_space)
+    space = gymnasium.vector.utils.batch_space(to_gymnasium_space(env.action_space), 1)
     space.seed(1)
-    actions = [space.sample() for _ in range(ACTIONS)]
+    actions = [space.sample()[0] for _ in range(ACTIONS // 8)]  # those that ours is given
     env.reset(seed=1) if isinstance(env, gymnasium.Env) else env.reset()
     count = 0
 
     def advance() -> int:
         nonlocal count
-        result = env.step(actions[count % ACTIONS])
+        result = env.step(actions[count % len(actions)])
         count += 1
         if result[2] or (len(result) == 5 and result[3]):
             env.reset()
