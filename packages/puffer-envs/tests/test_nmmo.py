@@ -32,7 +32,8 @@ def world() -> Any:
 def test_leaves_are_flat_and_the_mask_is_what_the_targets_say(world: Any) -> None:
     agent = world.agents[0]
     observations, _ = world.env.env.reset(seed=1)
-    raw, shown = observations[agent], nmmo._with_mask(observations[agent])
+    raw = observations[agent]
+    shown = nmmo._with_mask(raw, nmmo._mask_parts(raw))
     assert nmmo.TARGETS not in shown
     space = world.env.action_space(agent)
     wanted = [raw[nmmo.TARGETS][verb][what] for verb in space.spaces for what in space[verb].spaces]

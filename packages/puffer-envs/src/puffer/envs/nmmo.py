@@ -37,6 +37,7 @@ class World(ParallelWrapper):
         super().__init__(env)
         self._folder = folder
         self._spaces: dict[Any, Dict] = {}
+        self._parts: list[tuple[str, str]] = []  # the same for each agent
         self.metadata = {"name": "nmmo", "render_modes": []}
 
     def observation_space(self, agent: Any) -> Space[Any]:
@@ -54,15 +55,19 @@ class World(ParallelWrapper):
         """Begin an episode."""
         with quiet():
             observations, infos = super().reset(seed, options)
-        return {a: _with_mask(o) for a, o in observations.items()}, {a: {} for a in infos}
+        return {a: self._shown(o) for a, o in observations.items()}, {a: {} for a in infos}
 
     def step(self, actions: Mapping[Any, Any]) -> ParallelStep:
         """Act for all who live."""
         observations, rewards, terminals, truncations, infos = super().step(actions)
-        shown = {a: _with_mask(o) for a, o in observations.items()}
+        shown = {a: self._shown(o) for a, o in observations.items()}
         ended = {a for a in infos if terminals.get(a) or truncations.get(a)}
         told = {a: _progress(info) if a in ended else {} for a, info in infos.items()}
         return shown, {a: float(r) for a, r in rewards.items()}, terminals, truncations, told
+
+    def _shown(self, observation: Mapping[str, Any]) -> dict[str, Any]:
+        self._parts = self._parts or _mask_parts(observation)
+        return _with_mask(observation, self._parts)
 
     def render(self) -> None:
         """Draw nothing: Neural MMO's client is a program of its own."""
@@ -81,17 +86,20 @@ def _leaves(node: Any) -> list[Any]:
     return [leaf for key in spaces for leaf in _leaves(spaces[key])]
 
 
-def _with_mask(observation: Mapping[str, Any]) -> dict[str, Any]:
+def _mask_parts(observation: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return where the masks are, in the order of the action space, whose keys are sorted."""
+    targets = observation[TARGETS]
+    return [
+        (action, argument) for action in sorted(targets) for argument in sorted(targets[action])
+    ]
+
+
+def _with_mask(observation: Mapping[str, Any], parts: list[tuple[str, str]]) -> dict[str, Any]:
     shown = dict(observation)
     targets = shown.pop(TARGETS)
-    # In the order of the action space, whose keys are sorted.
-    parts = [leaf for key in sorted(targets) for leaf in _sorted_leaves(targets[key])]
-    shown["action_mask"] = np.concatenate(parts)
+    mask = b"".join([targets[action][argument] for action, argument in parts])
+    shown["action_mask"] = np.frombuffer(mask, np.int8)
     return shown
-
-
-def _sorted_leaves(node: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    return [node[key] for key in sorted(node)]
 
 
 def _progress(info: Mapping[str, Any]) -> dict[str, float]:
