@@ -497,3 +497,13 @@ def test_batches_are_written_as_gymnasium_batches_them() -> None:
         SpaceError, match=r"observation\['image'\]: expected shape \(3, 2, 2\), got \(2, 2, 2\)"
     ):
         layout.pack_batch(batch, rows)
+
+
+def test_bytes_are_no_array_of_bytes() -> None:
+    layout = Layout.of(spaces.Box(0, 255, (3,), np.uint8))
+    row = layout.new_row()
+    write = layout.bind(row)
+    write(np.array([1, 2, 3], np.uint8))
+    with pytest.raises(SpaceError, match="observation: expected"):
+        write(b"abc")
+    assert row.tolist() == [1, 2, 3]

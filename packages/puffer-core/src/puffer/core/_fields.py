@@ -157,13 +157,16 @@ class ArrayField(Field):
 
         if len(shape) != 1:
             return write
-        row = target.data
+        row: Any = target.data
 
         def write_row(sample: Any) -> None:
-            try:
-                row[:] = sample  # compares shapes and formats itself: two thirds of the time
-            except (TypeError, ValueError):
-                write(sample)
+            if type(sample) is ndarray:
+                try:
+                    row[:] = sample  # compares shapes and formats itself, which is sooner
+                    return
+                except (TypeError, ValueError):
+                    pass
+            write(sample)
 
         return write_row
 

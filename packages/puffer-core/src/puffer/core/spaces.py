@@ -167,6 +167,7 @@ def action_writer(
 def _number_writer(
     out: np.ndarray, space: Box, write_slowly: Callable[[npt.ArrayLike], None]
 ) -> Callable[[npt.ArrayLike], None]:
+    """Return what writes numbers of the right kind and place at once, and leaves all else."""
     shape, dtype = out.shape, out.dtype
     low, high = (np.broadcast_to(bound, shape).copy() for bound in (space.low, space.high))
     inside = np.empty((2, *shape), np.bool_)

@@ -165,8 +165,8 @@ class Crew:
         if self._groups_per_worker == 1 and groups == self._all:  # the usual case, at once
             self._statuses[:] = self._all_run
             self._commands[:] = self._all_step
-            self._busy = dict.fromkeys(groups, now)
-            for place in self._places:
+            for group, place in enumerate(self._places):
+                self._busy[group] = now  # one by one: whoever is interrupted waits for no other
                 place[-1]()
             return
         order = self._order

@@ -33,7 +33,7 @@ class Image(nn.Module):
         UsageError: the observations are no images, or smaller than the convolutions need.
     """
 
-    def __init__(self, env: Any, hidden_size: int, layer_norm: bool) -> None:
+    def __init__(self, env: Any, hidden_size: int, layer_norm: bool = False) -> None:
         super().__init__()
         self.hidden_size = hidden_size
         space = env.single_observation_space
