@@ -164,13 +164,13 @@ def vector(creator: Any, num_envs: int, **options: Any) -> tuple[Advance, Callab
     vecenv.action_space.seed(1)
     actions = [vecenv.action_space.sample() for _ in range(ACTIONS // 8)]
     vecenv.reset(seed=1)
-    count = 0
+    stepped, count = options.get("batch_size", num_envs), 0
 
     def advance() -> int:
         nonlocal count
         vecenv.step(actions[count % len(actions)])
         count += 1
-        return vecenv.num_envs
+        return stepped
 
     return advance, vecenv.close
 
