@@ -198,15 +198,21 @@ def test_infos_that_cannot_be_pickled():
     assert "infos travel to the parent process: they must be picklable" in str(error)
 
 
-def test_infos_larger_than_a_pipe():
+@pytest.mark.parametrize("size", [10, *range(4000, 4097, 8), 1_000_000])
+def test_infos_of_any_size(size):
+    """Short ones go through shared memory, up to 4,096 bytes, others through pipes."""
     vecenv = puffer.vector.make(
-        BigInfoEnv, backend="multiprocessing", num_envs=2, env_kwargs={"num_agents": 2}
+        BigInfoEnv,
+        backend="multiprocessing",
+        num_envs=2,
+        env_kwargs={"num_agents": 2, "size": size},
     )
     with vecenv:
         vecenv.reset(seed=0)
-        infos = vecenv.step([0] * 4)[4]
-        assert [info["agent_id"] for info in infos] == [1, 3]
-        assert [len(info["blob"]) for info in infos] == [1_000_000] * 2
+        for _ in range(2):
+            infos = vecenv.step([0] * 4)[4]
+            assert [info["agent_id"] for info in infos] == [1, 3]
+            assert [len(info["blob"]) for info in infos] == [size] * 2
         vecenv.send([0] * 4)  # and close with unread ones
 
 

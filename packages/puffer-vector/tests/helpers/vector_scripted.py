@@ -266,10 +266,14 @@ class LockedInfoEnv(CountingEnv):
 
 
 class BigInfoEnv(CountingEnv):
-    """Gives infos that no pipe holds at once."""
+    """Gives infos that no pipe holds at once, or of another size."""
+
+    def __init__(self, *args: Any, size: int = 1_000_000, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._size = size
 
     def step(self, actions: Any) -> Any:
-        return *super().step(actions)[:4], [{"blob": bytes(1_000_000), "agent_id": 1}]
+        return *super().step(actions)[:4], [{"blob": bytes(self._size), "agent_id": 1}]
 
 
 class WaitingEnv(CountingEnv):

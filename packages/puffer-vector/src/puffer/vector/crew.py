@@ -27,6 +27,7 @@ from puffer.vector.worker import (
     ERROR,
     MESSAGE,
     NO_SEED,
+    NOTE,
     RESET,
     RUNNING,
     SET_STATE,
@@ -93,6 +94,7 @@ class Crew:
         self._begun = arrays["begun"]
         self._statuses = arrays["statuses"].data
         self._seeds = arrays["seeds"].data
+        self._notes = [note.data for note in arrays["notes"]]
         self._staff = Staff()
         self._places: list[tuple[int, int, memoryview, Callable[[], None]]] = []
         self._done = context.Semaphore(0)
@@ -223,7 +225,11 @@ class Crew:
         """Read what the groups say that are `done`; return whether none of them failed."""
         failures = self._find_raised()
         for group in done if not failures else ():
-            if self._statuses[group] == MESSAGE:
+            status = self._statuses[group]
+            if status == NOTE:
+                self._messages[group] = pickle.loads(self._notes[group])
+                self._statuses[group] = DONE
+            elif status == MESSAGE:
                 worker = group // self._groups_per_worker
                 try:
                     message = self._staff.answers[worker].recv_bytes()
@@ -351,7 +357,7 @@ class Crew:
         size = self._groups_per_worker
         own = [group for group in self._busy if group // size == worker]
         # If it had begun to answer, the pipe holds some of that.
-        return all(self._statuses[group] in (RUNNING, DONE) for group in own)
+        return all(self._statuses[group] in (RUNNING, DONE, NOTE) for group in own)
 
     def _fail(self, failures: dict[int, WorkerError]) -> None:
         """Raise the failure of the lowest worker, with those of others as its notes.

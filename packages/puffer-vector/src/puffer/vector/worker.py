@@ -33,8 +33,11 @@ from puffer.vector.wait import WORKER_POLL_SECONDS, Waiter
 START, STEP, RESET, STATE, SET_STATE, CALL = range(6)
 COMMAND_NAMES = ("start", "step", "reset", "state", "set_state", "call")
 
-# How far a group is, one byte each in `statuses`. MESSAGE and ERROR: the pipe says more.
-RUNNING, DONE, MESSAGE, ERROR = range(4)
+# How far a group is, one byte each in `statuses`. NOTE: `notes` say more; MESSAGE and ERROR: the
+# pipe does, which takes two system calls at each end.
+RUNNING, DONE, NOTE, MESSAGE, ERROR = range(5)
+
+NOTE_BYTES = 4096  # of each group: the infos of some forty episodes
 
 NO_SEED = -1  # in `seeds`, one int64 per group: fresh entropy
 
@@ -46,7 +49,8 @@ def control_fields(num_workers: int, num_groups: int) -> Fields:
 
     `queues` holds the groups that each worker is to serve, in a ring with a place for each of its
     groups; one post of the worker's semaphore stands for one of them, or for `closing`. `begun` is
-    when the worker began with the last one, by the monotonic clock that all processes share.
+    when the worker began with the last one, by the monotonic clock that all processes share. A note
+    is pickled, and ends where the pickle does.
     """
     return {
         "closing": ((num_workers,), np.dtype(np.uint8)),
@@ -55,6 +59,7 @@ def control_fields(num_workers: int, num_groups: int) -> Fields:
         "commands": ((num_groups,), np.dtype(np.uint8)),
         "statuses": ((num_groups,), np.dtype(np.uint8)),
         "seeds": ((num_groups,), np.dtype(np.int64)),
+        "notes": ((num_groups, NOTE_BYTES), np.dtype(np.uint8)),
     }
 
 
@@ -88,7 +93,7 @@ class Line:
     """What connects a worker with its parent; the worker's end of it.
 
     Attributes:
-        answers: the pipe for what is too long for the shared memory.
+        answers: the pipe for what is too long for a note.
         questions: the pipe for what is asked with such a length. Both go one way only: a socket
             would block the many small writes of a stack.
         wake: posted once for each command.
@@ -117,6 +122,7 @@ class Worker:
         self._commands = arrays.pop("commands")[first:last].data
         self._statuses = arrays.pop("statuses")[first:last].data
         self._seeds = arrays.pop("seeds")[first:last].data
+        self._notes = [note.data for note in arrays.pop("notes")[first:last]]
         self._buffers = Buffers(**arrays)
         self._waiter = Waiter(job.may_poll, WORKER_POLL_SECONDS)
         self._current = 0  # the group that is being served, counted within this worker
@@ -130,10 +136,10 @@ class Worker:
             self._build(groups)
             _use_one_thread()
             unable = [name for group in groups if (name := group.unable_to_save) is not None]
-            self._answer(MESSAGE, ([group.num_simulations for group in groups], unable))
+            self._answer(([group.num_simulations for group in groups], unable))
             self._obey(groups)
         except BaseException as error:
-            self._answer(ERROR, RemoteError.of(error))
+            self._send(ERROR, pickle.dumps(RemoteError.of(error)))
         finally:
             for group in groups:
                 group.close()
@@ -170,7 +176,7 @@ class Worker:
             else:
                 message = self._reply(group, command)
             if message:
-                self._answer(MESSAGE, message)
+                self._answer(message)
             else:
                 statuses[current] = DONE
                 post()
@@ -196,12 +202,20 @@ class Worker:
             error.add_note(f"raised in a worker process:\n\n{traceback.format_exc()}")
             return RemoteError.of(error)
 
-    def _answer(self, status: int, content: Any) -> None:
+    def _answer(self, content: Any) -> None:
         try:
             message = pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
         except Exception as error:
             error.add_note("infos travel to the parent process: they must be picklable")
             raise
+        if len(message) > NOTE_BYTES:
+            self._send(MESSAGE, message)
+            return
+        self._notes[self._current][: len(message)] = message
+        self._statuses[self._current] = NOTE
+        self._line.done.release()
+
+    def _send(self, status: int, message: bytes) -> None:
         # In this order: the parent reads only after `done`, and the pipe may be too small.
         self._statuses[self._current] = status
         self._line.done.release()
