@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import multiprocessing
+import os
 import sys
 import threading
 import types
@@ -14,6 +16,7 @@ from vector_scripted import Agent, CountingEnv, ProbingEnv, WaitingEnv
 
 import puffer.vector
 from puffer.core.errors import UsageError
+from puffer.vector.cores import Spread
 
 
 def make(env=CountingEnv, num_envs=4, **options):
@@ -113,6 +116,26 @@ def test_usable_cores_heed_the_quotas_of_containers(monkeypatch, tmp_path):
     for text, cores in (("-1", 8), ("200000", 2)):
         (old / "cpu.cfs_quota_us").write_text(text)
         assert puffer.vector.usable_cores() == cores
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2,
+    reason="the system moves nobody, or has a single core",
+)
+def test_who_shares_a_core_goes_to_a_free_one():
+    libc = ctypes.CDLL(None)
+    allowed = os.sched_getaffinity(0)
+    cores = np.zeros(2, np.int32)
+    spread = Spread(cores.data, 1)
+    moves = 0
+    for turn in range(20):
+        cores[0] = before = libc.sched_getcpu()
+        spread.look(turn + 0.0)
+        spread.look(turn + 0.0001)  # too soon: it does nothing
+        spread.look(turn + 0.5)
+        assert os.sched_getaffinity(0) == allowed
+        moves += cores[1] != before
+    assert moves > 15  # but where the system itself moves this thread in the middle
 
 
 def test_cuda_decides_the_start_method(monkeypatch):

@@ -23,6 +23,7 @@ from puffer.core import Buffers
 from puffer.core.buffers import Fields
 from puffer.core.errors import UsageError
 from puffer.vector.calls import answer_call
+from puffer.vector.cores import Spread
 from puffer.vector.failures import RemoteError
 from puffer.vector.group import EnvGroup
 from puffer.vector.recipe import EnvShape, Recipe, build_more
@@ -49,12 +50,13 @@ def control_fields(num_workers: int, num_groups: int) -> Fields:
 
     `queues` holds the groups that each worker is to serve, in a ring with a place for each of its
     groups; one post of the worker's semaphore stands for one of them, or for `closing`. `begun` is
-    when the worker began with the last one, by the monotonic clock that all processes share. A note
-    is pickled, and ends where the pickle does.
+    when the worker began with the last one, by the monotonic clock that all processes share, and
+    `cores` where. A note is pickled, and ends where the pickle does.
     """
     return {
         "closing": ((num_workers,), np.dtype(np.uint8)),
         "begun": ((num_workers,), np.dtype(np.float64)),
+        "cores": ((num_workers,), np.dtype(np.int32)),
         "queues": ((num_groups,), np.dtype(np.int32)),
         "commands": ((num_groups,), np.dtype(np.uint8)),
         "statuses": ((num_groups,), np.dtype(np.uint8)),
@@ -118,6 +120,7 @@ class Worker:
         first, last = job.worker * job.num_groups, (job.worker + 1) * job.num_groups
         self._closing = arrays.pop("closing").data
         self._begun: Any = arrays.pop("begun").data
+        self._spread = Spread(arrays.pop("cores").data, job.worker)
         self._queue = arrays.pop("queues")[first:last].data
         self._commands = arrays.pop("commands")[first:last].data
         self._statuses = arrays.pop("statuses")[first:last].data
@@ -158,13 +161,14 @@ class Worker:
         worker, queue, wake = self._job.worker, self._queue, self._line.wake
         closing, begun, commands = self._closing, self._begun, self._commands
         statuses, post = self._statuses, self._line.done.release
-        wait, now = self._waiter.wait, time.monotonic
+        wait, look, now = self._waiter.wait, self._spread.look, time.monotonic
         served = 0
         while True:
             wait(wake, self._check_parent, PARENT_CHECK_SECONDS)
             if closing[worker]:
                 return
-            begun[worker] = now()
+            begun[worker] = time_now = now()
+            look(time_now)
             self._current = current = queue[served % len(queue)]
             served += 1
             group, command = groups[current], commands[current]
