@@ -475,3 +475,30 @@ def test_emulate_passes_on_what_is_flat_and_wraps_vectors() -> None:
     vector = gymnasium.vector.SyncVectorEnv([lambda: gymnasium.make("CartPole-v1")] * 2)
     assert isinstance(emulate(vector), GymnasiumVectorPufferEnv)
     vector.close()
+
+
+class CountingOrder(gymnasium.wrappers.OrderEnforcing):
+    """Does more than the original, and so must be asked."""
+
+    steps = 0
+
+    def step(self, action: Any) -> Any:
+        outcome = super().step(action)
+        self.steps += 1
+        return outcome
+
+
+@pytest.mark.parametrize("order", [gymnasium.wrappers.OrderEnforcing, CountingOrder])
+def test_wrappers_do_their_work_around_order_enforcing(order):
+    inner = Scripted(length=9)
+    original = gymnasium.wrappers.TimeLimit(order(inner), 2)
+    env = GymnasiumPufferEnv(original)
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        original.step(0)
+    env.reset()
+    steps = [env.step(FLAT_ACTION) for _ in range(2)]
+    assert [step[3] for step in steps] == [False, True]
+    assert inner.clock == 2
+    assert getattr(original.env, "steps", 2) == 2
+    original.step(ACTION.sample())  # the original, used directly, is as it was
+    assert inner.clock == 3

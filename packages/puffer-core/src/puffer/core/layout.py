@@ -140,6 +140,19 @@ class Layout:
             return write_row
         dtype, shape = self._field.dtype, self._field.shape
         target = view.reshape(shape)
+        if len(shape) == 1:
+            line: Any = target.data
+
+            def write_line(sample: Any) -> np.ndarray:
+                if type(sample) is np.ndarray:
+                    try:
+                        line[:] = sample  # compares shapes and formats itself
+                        return row
+                    except (TypeError, ValueError):
+                        pass
+                return write_row(sample)
+
+            return write_line
 
         def write_array(sample: Any) -> np.ndarray:
             # What `write` does with the arrays of most environments, without a call.

@@ -121,7 +121,7 @@ class GymnasiumRows:
     for all rows at once, or only where an episode ends, is not done in each environment's turn.
 
     Attributes:
-        turn: the environment whose turn it is, or was when it raised.
+        turn: the environment that raised last.
     """
 
     def __init__(self, envs: Sequence[GymnasiumAutoreset], buffers: Buffers) -> None:
@@ -176,22 +176,26 @@ class GymnasiumRows:
         rewards, returns, waiting = self._rewards, self._returns, self._waiting
         masks = self._buffers.action_masks
         infos: Infos = []
-        for (i, act, place), action in zip(stages, given, strict=True):
+        i = 0
+        try:
+            for (i, act, place), action in zip(stages, given, strict=True):
+                if waiting and i in waiting:
+                    self._begin_late(i)
+                    continue
+                observation, reward, terminal, truncation, info = act(action)
+                place(observation)
+                try:
+                    rewards[i] = reward
+                except (TypeError, ValueError):
+                    raise SpaceError(f"reward: expected a number, got {reward!r}") from None
+                returns[i] += reward if type(reward) is float else float(reward)
+                if masks is not None:
+                    fill_action_mask(masks[i], observation, info, "action_mask")
+                if terminal or truncation:
+                    infos.append(self._end(i, reward, terminal, truncation, info))
+        except Exception:
             self.turn = i
-            if waiting and i in waiting:
-                self._begin_late(i)
-                continue
-            observation, reward, terminal, truncation, info = act(action)
-            place(observation)
-            try:
-                rewards[i] = reward
-            except (TypeError, ValueError):
-                raise SpaceError(f"reward: expected a number, got {reward!r}") from None
-            returns[i] += float(reward)
-            if masks is not None:
-                fill_action_mask(masks[i], observation, info, "action_mask")
-            if terminal or truncation:
-                infos.append(self._end(i, reward, terminal, truncation, info))
+            raise
         return infos
 
     def _end(

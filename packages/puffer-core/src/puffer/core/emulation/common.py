@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+import gymnasium
 import numpy as np
 
 from puffer.core.buffers import Buffers
@@ -40,6 +41,18 @@ def make_env(
             f"{source!r} is no environment: expected an instance, a class or a creator function"
         )
     return source(*env_args, **(env_kwargs or {}))
+
+
+def pass_order_enforcing(env: gymnasium.Env[Any, Any]) -> None:
+    """Let the steps of an `env` that was reset go past Gymnasium's OrderEnforcing, if it has one.
+
+    `gymnasium.make` adds that wrapper. From the first reset on it only passes steps on, which takes
+    0.2 microseconds: a twentieth of a step of CartPole.
+    """
+    while isinstance(env, gymnasium.Wrapper):
+        if type(env) is gymnasium.wrappers.OrderEnforcing:
+            env.step = env.env.step  # type: ignore[method-assign]
+        env = env.env
 
 
 def check_mode(check: str) -> Check:

@@ -10,7 +10,13 @@ import numpy as np
 
 from puffer.core.actions import ActionLayout
 from puffer.core.buffers import Buffers
-from puffer.core.emulation.common import check_mode, fill_action_mask, make_env, outcome_writer
+from puffer.core.emulation.common import (
+    check_mode,
+    fill_action_mask,
+    make_env,
+    outcome_writer,
+    pass_order_enforcing,
+)
 from puffer.core.errors import ResetNeeded, UsageError
 from puffer.core.layout import Emulated, Layout
 
@@ -109,6 +115,7 @@ class GymnasiumPufferEnv(gymnasium.Env[np.ndarray, Any]):
             if buf.action_masks is not None:
                 fill_action_mask(buf.action_masks[0], observation, info, "action_mask")
         if self._step is _refuse_to_step:
+            pass_order_enforcing(self.env)
             self._step = self._stepper()
         return row, info
 
