@@ -144,8 +144,9 @@ def action_writer(
         return _number_writer(out, space, write_slowly)
     shape, size = out.shape, out.size
     limit: Any = int(space.n) if isinstance(space, Discrete) else space.nvec
-    all_fit = np.logical_and.reduce
-    few = isinstance(space, Discrete) and out.ndim == 1 and size <= _FEW and limit <= 1024
+    one_limit = isinstance(space, Discrete)
+    all_fit, largest = np.logical_and.reduce, np.maximum.reduce
+    few = one_limit and out.ndim == 1 and size <= _FEW and limit <= 1024
     known = frozenset(range(limit)) if few else frozenset()
 
     def write(actions: npt.ArrayLike) -> None:
@@ -154,6 +155,8 @@ def action_writer(
         if unsigned is not None and given.shape == shape:
             if few:
                 fit = known.issuperset(given.tolist())
+            elif one_limit:
+                fit = largest(given.view(unsigned), axis=None) < limit
             else:
                 fit = all_fit(given.view(unsigned) < limit, axis=None)
             if fit:
