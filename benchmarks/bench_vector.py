@@ -4,7 +4,8 @@
 
 Within a case everything runs in turns, in one process, so that all see the same machine. A figure
 is the median over the turns, with minimum and maximum; the first turn warms up and does not count.
-`main` is the CPU time of the main process, in cores. Without CASE all are run. What needs a package
+`main` is the CPU time of the main process, in cores. Env steps are those that step: where Gymnasium
+resets in a step of its own, that one does not count. Without CASE all are run. What needs a package
 that is not installed (ale-py with opencv, nle, envpool, stable-baselines3, puffer-ocean) is left
 out, with one line that says so.
 """
@@ -158,11 +159,13 @@ class Entry:
         advance: makes one vector step and returns the rewards.
         steps: environment steps in one vector step.
         close: ends it.
+        share: makes some steps and returns which share of them were no resets.
     """
 
     advance: Callable[[], Any]
     steps: int
     close: Callable[[], None]
+    share: Callable[[], float] = lambda: 1.0
 
 
 def actions_for(space: Any, rows: int) -> Callable[[], Any]:
@@ -197,7 +200,14 @@ def gymnasium_vector(creators: list[Any], kind: Any, **options: Any) -> Entry:
     vecenv = kind(creators, **options)
     vecenv.reset(seed=0)
     choose = actions_for(vecenv.single_action_space, len(creators))
-    return Entry(lambda: vecenv.step(choose())[1], len(creators), vecenv.close)
+
+    def share() -> float:
+        ends = [np.logical_or(*vecenv.step(choose())[2:4]) for _ in range(200)]
+        return 1 - float(np.mean(ends))
+
+    resets_alone = options.get("autoreset_mode") != "SameStep"
+    own = {"share": share} if resets_alone else {}
+    return Entry(lambda: vecenv.step(choose())[1], len(creators), vecenv.close, **own)
 
 
 def sb3_vector(creators: list[Any], name: str) -> Entry:
@@ -325,7 +335,8 @@ def eight(env: Any) -> Entries:
     return {
         "Serial": lambda: ours(env, "serial", 8),
         "Multiprocessing, 2 workers": lambda: ours(env, MP, 8, num_workers=2),
-        "  async": lambda: ours(
+        "  async": lambda: ours(env, MP, 8, num_workers=2, batch_size=2, group_envs=2),
+        "  async, gathered": lambda: ours(
             env, MP, 8, num_workers=2, batch_size=4, group_envs=2, zero_copy=False
         ),
         **others([env] * 8),
@@ -380,17 +391,22 @@ def case_nethack() -> Entries:
     with contextlib.suppress(ImportError):
         from puffer.vector.adapters import to_gymnasium
 
-        def adapted() -> Entry:
+        def adapted(env: Any) -> Entry:
             vecenv = to_gymnasium(
                 puffer.vector.make(
-                    nethack, backend=MP, num_envs=8, num_workers=2, final_observations=True
+                    env, backend=MP, num_envs=8, num_workers=2, final_observations=True
                 )
             )
             vecenv.reset(seed=0)
             choose = actions_for(vecenv.single_action_space, 8)
             return Entry(lambda: vecenv.step(choose())[1], 8, vecenv.close)
 
-        entries["Multiprocessing through to_gymnasium"] = adapted
+        entries["Multiprocessing through to_gymnasium"] = lambda: adapted(nethack)
+        with contextlib.suppress(ImportError):
+            from puffer.envs.nethack import env_creator
+
+            own = env_creator("NetHackScore-v0")
+            entries["  puffer-envs' NetHack: 3 of 14 arrays"] = lambda: adapted(own)
     return entries
 
 
@@ -530,6 +546,7 @@ def run_case(name: str, turns: int, seconds: float) -> None:
             result = measure(entry, seconds, name in UNEVEN)
             if turn >= 0:
                 measured[label].append(result)
+    shares = {label: entry.share() for label, entry in entries.items()}
     for entry in entries.values():
         entry.close()
     if name in UNEVEN:
@@ -539,7 +556,8 @@ def run_case(name: str, turns: int, seconds: float) -> None:
     for label, results in measured.items():
         times = [result.step_us for result in results]
         row = f"{label:<44}{statistics.median(times):10.1f}{min(times):9.1f}{max(times):9.1f}"
-        row += f"{statistics.median(r.steps_per_second for r in results):13,.0f}"
+        steps = shares[label] * statistics.median(r.steps_per_second for r in results)
+        row += f"{steps:13,.0f}"
         row += f"{statistics.median(r.main_cores for r in results):6.2f}"
         if name in UNEVEN:
             row += f"{statistics.median(r.efficiency for r in results):12.2f}"

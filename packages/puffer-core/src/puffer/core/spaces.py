@@ -27,7 +27,7 @@ FlatActionSpace = Discrete | MultiDiscrete | Box
 # Seen as unsigned, a negative integer lies above every limit: one comparison does for both ends.
 _UNSIGNED = {np.dtype(f"i{size}"): np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
 _UNSIGNED |= {unsigned: unsigned for unsigned in _UNSIGNED.values()}
-_FEW = 32  # numbers that a set tests faster than NumPy
+_FEW = 64  # numbers that a set tests faster than NumPy
 
 
 def check_observation_space(space: object, owner: str) -> Box:

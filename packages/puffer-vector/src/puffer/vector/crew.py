@@ -223,13 +223,13 @@ class Crew:
 
     def _read(self, done: Sequence[int]) -> bool:
         """Read what the groups say that are `done`; return whether none of them failed."""
-        failures = self._find_raised()
+        statuses = bytes(self._statuses)
+        failures = self._find_raised() if ERROR in statuses else {}
         for group in done if not failures else ():
-            status = self._statuses[group]
-            if status == NOTE:
+            if statuses[group] == NOTE:
                 self._messages[group] = pickle.loads(self._notes[group])
                 self._statuses[group] = DONE
-            elif status == MESSAGE:
+            elif statuses[group] == MESSAGE:
                 worker = group // self._groups_per_worker
                 try:
                     message = self._staff.answers[worker].recv_bytes()
