@@ -114,7 +114,10 @@ class EnvGroup:
             except Exception as error:
                 self._blame(error, self._numbers[rows.turn])
                 raise
-            return in_whole(infos, self._numbers.start) if infos else infos
+            if infos and (first := self._numbers.start):
+                for info in infos:  # of ended episodes, made for us
+                    info["agent_id"] += first
+            return infos
         infos = []
         for number, step, actions, first_row in self._turns:
             try:
