@@ -164,6 +164,7 @@ def start(tmp_path, *argv):
         cwd=tmp_path,
         # A shell starts background jobs with SIGINT ignored, and whatever they start inherits it.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -270,6 +271,22 @@ def test_signals_save_a_checkpoint_to_resume_from(number, code, more, tmp_path):
     assert "Traceback" not in err
     assert "this update is finished and saved; once more leaves at once" in err
     assert not any(psutil.pid_exists(child) for child in children)
+    state = json.loads((newest(tmp_path).parent / "state.json").read_text())
+    assert state["steps"] > 0
+
+
+@pytest.mark.parametrize("more", [(), ("--train.overlap",)])
+def test_a_signal_to_the_workers_as_well_ends_as_one_to_the_trainer(more, tmp_path):
+    """So Slurm and systemd end a job: nobody waits for workers that are gone, no error is shown."""
+    vec = ["--vec", "multiprocessing", "--vec.num-envs", "2", "--vec.num-workers", "2"]
+    process = start(tmp_path, *SQUARED, *vec, *more, "--train.total-steps", "1000000000")
+    for _ in range(3):  # updates
+        assert process.stdout.readline().startswith("{")
+    os.killpg(process.pid, signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert "Traceback" not in err
+    assert "SIGTERM in step" not in err
     state = json.loads((newest(tmp_path).parent / "state.json").read_text())
     assert state["steps"] > 0
 

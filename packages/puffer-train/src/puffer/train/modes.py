@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from puffer.core.errors import PufferError, UsageError
+from puffer.core.errors import PufferError, UsageError, WorkerError
 from puffer.core.registry import EnvSpec
 from puffer.train.autotune import Trial, attempt_with, changes
 from puffer.train.autotune import autotune as search
@@ -155,9 +155,11 @@ def _train_to_the_end(trainer: Trainer, run: Run, ui: UI, interrupts: Interrupts
         good = next(run.checkpoints.candidates(), None)
         remedy = f"the last good checkpoint is {good}" if good else "no checkpoint was saved before"
         raise TrainingDiverged(f"{error}; {remedy}") from error
-    except Exception:
+    except Exception as error:
         if not trainer.at_rest and trainer.updates:  # an environment failed, the weights are good
             ui.message(f"checkpoint: {_save(trainer, run, ui) / MODEL}")
+        if interrupts.pending is not None and isinstance(error, WorkerError):
+            interrupts.leave()  # whoever sent the signal sent it to the workers as well
         raise
     return _save(trainer, run, ui)
 
