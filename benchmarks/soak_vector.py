@@ -30,7 +30,7 @@ import numpy as np
 
 import puffer.vector
 from puffer.core import PufferEnv
-from puffer.core.errors import WorkerError
+from puffer.core.errors import UsageError, WorkerError
 from puffer.core.spaces import Box, Discrete
 
 GROWTH_MB = 5.0
@@ -148,7 +148,12 @@ def use(vecenv: Any, rng: random.Random) -> None:
         elif chance < 0.1:
             vecenv.hold()
         elif chance < 0.15 and vecenv._at_rest():
-            vecenv.set_state(vecenv.state())
+            try:
+                vecenv.set_state(vecenv.state())
+            except UsageError as error:
+                if "its episodes are lost" not in str(error):
+                    raise
+                vecenv.async_reset()  # a worker was replaced, and its envs have not begun again
         else:
             vecenv.send(np.zeros(vecenv.num_envs, np.int64))
 
