@@ -141,7 +141,7 @@ class Layout:
         dtype, shape = self._field.dtype, self._field.shape
         target = view.reshape(shape)
         if len(shape) == 1:
-            line: Any = target.data
+            line: Any = target.data  # as the field writes it, without a call
 
             def write_line(sample: Any) -> np.ndarray:
                 if type(sample) is np.ndarray:

@@ -61,7 +61,7 @@ def _folders() -> list[Path]:
 
 
 class Spread:
-    """Keeps a worker from sharing a core with another one while a third core does nothing.
+    """Keeps a worker from sharing a core with another one while some core has neither.
 
     Workers that sleep and wake within microseconds look idle to Linux, which may leave two on one
     core for some 20 milliseconds: of steps of 180 microseconds every tenth was so lost. Whoever

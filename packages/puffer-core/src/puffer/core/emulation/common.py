@@ -50,7 +50,7 @@ def pass_order_enforcing(env: gymnasium.Env[Any, Any]) -> None:
     0.2 microseconds: a twentieth of a step of CartPole.
     """
     while isinstance(env, gymnasium.Wrapper):
-        if type(env) is gymnasium.wrappers.OrderEnforcing:
+        if type(env) is gymnasium.wrappers.OrderEnforcing and env.has_reset:
             env.step = env.env.step  # type: ignore[method-assign]
         env = env.env
 
