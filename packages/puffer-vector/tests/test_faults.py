@@ -351,6 +351,7 @@ def test_close_with_unread_answers(method):
             num_workers=2,
             group_envs=1,
             start_method={method!r},
+            overwork=True,
         )
         print(*vecenv._crew.pids)
         vecenv.reset(seed=0)
@@ -464,14 +465,16 @@ def test_workers_started_beside_threads_work():
     threads = [threading.Thread(target=stop.wait) for _ in range(4)]
     for thread in threads:
         thread.start()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with make([None, None], start_method="fork") as vecenv:
-            vecenv.reset(seed=0)
-            vecenv.step([0, 0])
-    stop.set()
-    for thread in threads:
-        thread.join()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with make([None, None], start_method="fork", overwork=True) as vecenv:
+                vecenv.reset(seed=0)
+                vecenv.step([0, 0])
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
 
 
 class ThreadsEnv(FaultyEnv):

@@ -100,7 +100,7 @@ class Many(CountingEnv):
     [
         ({}, 4, None, 4),
         ({}, 4, {"num_envs": 3}, 12),
-        ({"backend": "multiprocessing", "num_workers": 2}, 2, {"num_envs": 3}, 6),
+        ({"backend": "multiprocessing", "num_workers": 2, "overwork": True}, 2, {"num_envs": 3}, 6),
     ],
 )
 def test_copies_of_what_holds_many_are_warned_of_once(options, copies, kwargs, number):
