@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import signal
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -158,7 +159,7 @@ def _train_to_the_end(trainer: Trainer, run: Run, ui: UI, interrupts: Interrupts
     except Exception as error:
         if not trainer.at_rest and trainer.updates:  # an environment failed, the weights are good
             ui.message(f"checkpoint: {_save(trainer, run, ui) / MODEL}")
-        if interrupts.pending is not None and isinstance(error, WorkerError):
+        if interrupts.pending == signal.SIGTERM and isinstance(error, WorkerError):
             interrupts.leave()  # whoever sent the signal sent it to the workers as well
         raise
     return _save(trainer, run, ui)
