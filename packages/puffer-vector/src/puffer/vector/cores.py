@@ -64,9 +64,9 @@ class Spread:
     """Keeps a worker from sharing a core with another one while some core has neither.
 
     Workers that sleep and wake within microseconds look idle to Linux, which may leave two on one
-    core for some 20 milliseconds: of steps of 180 microseconds every tenth was so lost. Whoever
-    shares a core for a millisecond is put on one that no worker runs on, and is then as free as
-    before: nothing that an environment starts is bound to a core.
+    core for 20 to 50 milliseconds: a step of 180 microseconds then takes 400. Whoever shares a core
+    for a millisecond is put on one that no worker runs on, and is then as free as before: nothing
+    that an environment starts is bound to a core.
 
     Args:
         cores: where each worker ran last; an integer for each, shared by all.

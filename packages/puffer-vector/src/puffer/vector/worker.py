@@ -38,7 +38,7 @@ COMMAND_NAMES = ("start", "step", "reset", "state", "set_state", "call")
 # pipe does, which takes two system calls at each end.
 RUNNING, DONE, NOTE, MESSAGE, ERROR = range(5)
 
-NOTE_BYTES = 4096  # of each group: the infos of some forty episodes
+NOTE_BYTES = 4096  # of each group: the infos of some eighty episodes
 
 NO_SEED = -1  # in `seeds`, one int64 per group: fresh entropy
 
